@@ -1,0 +1,47 @@
+# Set-up goes into .venv; `make help` tells what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup redis demo test check format lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@echo
+	@echo "  make demo ARGS=--once   plays the story once, prints what happened and exits"
+	@echo "  make test ARGS='-k lanes'   hands ARGS to pytest"
+
+setup: $(READY) redis ## Make .venv with the exact versions of requirements.lock, and see that a redis-server is there
+
+demo: setup ## Play a day at a small company: Redis, sandbox, receiver, two workers and beat, all local
+	$(BIN)/kommo demo $(ARGS)
+
+test: setup ## Run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## Lint, check types, check that imports point down
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: setup ## Resolve the ranges of setup.cfg into the lock files anew
+	$(BIN)/python -m pip install --quiet uv
+	sh deploy/lock.sh $(BIN)/uv
+
+clean: ## Remove .venv and every cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+
+$(READY): requirements.lock setup.cfg pyproject.toml
+	@PYTHON="$(PYTHON)" sh deploy/venv.sh $(VENV)
+	@touch $@
+
+redis: $(READY)
+	@sh deploy/redis-server.sh $(BIN)

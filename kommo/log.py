@@ -1,0 +1,72 @@
+"""Logs: structured, JSON for machines and plain lines on a terminal, and never a secret in them.
+
+Bind what a line is about with `structlog.contextvars.bound_contextvars(delivery=…, account=…, event=…, handler=…,
+attempt=…)`. Lines of libraries (gunicorn, Celery) take the same way, so that the masks below hold for them too.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from typing import Final, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+#: Doors whose paths and queries carry proofs.
+_DOORS: Final = re.compile(r"/(webhooks|oauth|chats)\b[^\s\"'?]*(\?[^\s\"']*)?")
+#: user:password@ in a URL.
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
+#: Bearer tokens and 64-digit signatures, wherever they turn up.
+_PROOFS: Final = re.compile(r"(?i)\bbearer\s+\S+|\b[0-9a-f]{64}\b|\beyJ[\w-]+\.[\w-]+\.[\w-]+")
+_SECRET_NAMES: Final = frozenset(
+    {"token", "access_token", "refresh_token", "client_secret", "secret", "signature", "body"}
+)
+
+
+def mask(text: str) -> str:
+    """Take out of a text what may be a proof or a password."""
+    text = _CREDENTIALS.sub("***", text)
+    text = _DOORS.sub(r"/\1/***", text)
+    return _PROOFS.sub("***", text)
+
+
+def _masked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for name, value in event.items():
+        if name in _SECRET_NAMES:
+            event[name] = "***"
+        elif isinstance(value, str):
+            event[name] = mask(value)
+    return event
+
+
+def configure(*, level: str = "INFO", stream: TextIO | None = None, json: bool | None = None) -> None:
+    """Send all logs of this process to `stream` (standard error): JSON unless it is a terminal."""
+    out = stream or sys.stderr
+    as_json = not out.isatty() if json is None else json
+    shared: Sequence[Processor] = (
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    )
+    last: Sequence[Processor] = (
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+        _masked,
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=out.isatty()),
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,83 @@
+"""Connect to Redis: no retries behind our back, short deadlines, one error for "Redis is away"."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    ClusterError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from kommo.errors import StoreUnavailable
+
+#: Seconds in which a receiver's connection has to stand and an answer has to come: together they stay under the
+#: half second after which a delivery counts as not stored.
+RECEIVER_CONNECT: Final = 0.2
+RECEIVER_ANSWER: Final = 0.25
+#: The same for workers, who have nobody waiting.
+WORKER_CONNECT: Final = 1.0
+WORKER_ANSWER: Final = 2.0
+
+_AWAY: Final = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    BusyLoadingError,
+    ReadOnlyError,
+    OutOfMemoryError,
+    ClusterDownError,
+    ClusterError,
+)
+#: Answers of a Redis that is there but cannot store: no error class of their own in the client.
+_AWAY_ANSWERS: Final = ("MISCONF", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN")
+
+
+def connect(url: str, *, connect_seconds: float = WORKER_CONNECT, answer_seconds: float = WORKER_ANSWER) -> Redis:
+    """Make a client for `url`; nothing is sent yet. Retries are off: a script that is sent twice runs twice."""
+    return Redis.from_url(
+        url,
+        socket_connect_timeout=connect_seconds,
+        socket_timeout=answer_seconds,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_error=[],
+        health_check_interval=0,
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn every error that means "Redis is away" into StoreUnavailable, and let the others through."""
+    try:
+        yield
+    except _AWAY as error:
+        raise StoreUnavailable(_sentence(error)) from error
+    except ResponseError as error:
+        if not _says_away(str(error)):
+            raise
+        raise StoreUnavailable(_sentence(error)) from error
+
+
+def now_ms(redis: Redis) -> int:
+    """Read Redis's clock, the one by which leases and due times are kept."""
+    answer: Any = redis.time()
+    seconds, micros = answer
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+def _says_away(answer: str) -> bool:
+    # An error inside a script comes with the script's name around it.
+    return answer.startswith(_AWAY_ANSWERS) or any(f" {word} " in answer for word in ("OOM", "MISCONF", "READONLY"))
+
+
+def _sentence(error: RedisError) -> str:
+    return f"Redis cannot do it now: {error}"

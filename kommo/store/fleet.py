@@ -1,0 +1,68 @@
+"""The fleet: which worker processes live, what they can do, which handlers they know."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from redis import Redis
+
+from kommo.errors import StoreError
+from kommo.store.connection import now_ms, translated
+from kommo.store.scripts import Call, Scripts
+
+#: ms after its last announcement at which a process counts as gone. Processes announce themselves every second.
+LIFE_MS: Final = 5_000
+_TAG: Final = "kommo:{fleet}"
+
+
+class Fleet:
+    """All worker processes on one Redis."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._scripts = Scripts(redis)
+
+    def announce(self, process: str, capacity: Mapping[str, int], handlers: Iterable[str]) -> dict[str, int]:
+        """Say that a process lives, with the loops it may run per queue; give the whole fleet's capacity."""
+        args: list[str | int | bytes] = [process, LIFE_MS, len(capacity)]
+        for queue, loops in capacity.items():
+            args += [queue, loops]
+        keys = [f"{_TAG}:processes", f"{_TAG}:capacity", f"{_TAG}:handlers"]
+        totals = self._scripts.run(Call("fleet_announce", keys, [*args, *handlers]))
+        return dict(zip(capacity, totals, strict=True))
+
+    def leave(self, process: str) -> None:
+        """Say that a process ends."""
+        with translated():
+            self._redis.zrem(f"{_TAG}:processes", process)
+
+    def size(self) -> int:
+        """Count the living processes."""
+        with translated():
+            number: Any = self._redis.zcount(f"{_TAG}:processes", f"({now_ms(self._redis)}", "+inf")
+        return int(number)
+
+    def handler_unseen_ms(self, handler: str) -> int | None:
+        """Say for how long no process has announced a handler; None when none ever did."""
+        with translated():
+            last: Any = self._redis.zscore(f"{_TAG}:handlers", handler)
+            return None if last is None else now_ms(self._redis) - int(last)
+
+    def claim_sweep(self, process: str, *, ms: int) -> bool:
+        """Become the one process that sweeps for the next `ms`."""
+        with translated():
+            return bool(self._redis.set(f"{_TAG}:sweeper", process, nx=True, px=ms))
+
+    def check_shards(self, shards: int) -> None:
+        """Record the number of shards, or compare it with the one on record.
+
+        Raises:
+            StoreError: work lies in Redis under another number; it would not be found.
+        """
+        with translated():
+            self._redis.set(f"{_TAG}:shards", shards, nx=True)
+            recorded: Any = self._redis.get(f"{_TAG}:shards")
+        if int(recorded) != shards:
+            raise StoreError(
+                f"KOMMO_SHARDS={shards}, but the work in this Redis lies in {int(recorded)} shards: set KOMMO_SHARDS="
+                f"{int(recorded)}, or use an empty Redis"
+            )

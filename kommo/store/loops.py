@@ -1,0 +1,57 @@
+"""Which loops are awake, which account is next, and whom to wake (see lua/loop_pick.lua and lua/_wake.lua)."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis import Redis
+
+from kommo.store.connection import now_ms, translated
+from kommo.store.keys import Keys
+from kommo.store.scripts import Call, Scripts
+
+#: A loop counts as awake for this long after it last looked for work, in ms. One that is busy in a slow handler
+#: longer than this no longer counts, and new work wakes another.
+AWAKE_MS: Final = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """The account to work on, None when there is none and the loop now rests.
+
+    `more` counts the other accounts that were due, `awake` the loops that look for work, this one included.
+    """
+
+    account_id: int | None
+    more: int
+    awake: int
+
+
+class Loops:
+    """The loops over one queue: `inbox`, `lanes` or `outbox`."""
+
+    def __init__(self, queue: str, redis: Redis, keys: Keys) -> None:
+        self.queue = queue
+        self._redis = redis
+        self._keys = keys
+        self._scripts = Scripts(redis)
+
+    def pick(self, shard: int, loop: str, *, hold_ms: int = 0) -> Picked:
+        """Choose the account that has waited longest, and keep it from other loops for `hold_ms`."""
+        keys = self._keys.queue(self.queue, shard)
+        account, more, awake = self._scripts.run(
+            Call("loop_pick", [keys.ready, keys.awake, keys.flag], [loop, AWAKE_MS, hold_ms])
+        )
+        return Picked(int(account) if account else None, int(more), int(awake))
+
+    def overdue(self, shard: int, *, by_ms: int) -> bool:
+        """Say whether an account has been due for so long that nobody seems to come."""
+        with translated():
+            late = now_ms(self._redis) - by_ms
+            number: Any = self._redis.zcount(self._keys.queue(self.queue, shard).ready, "-inf", late)
+        return int(number) > 0
+
+    def waiting(self, shard: int) -> int:
+        """Count the accounts that have work, due now or later."""
+        with translated():
+            number: Any = self._redis.zcard(self._keys.queue(self.queue, shard).ready)
+        return int(number)

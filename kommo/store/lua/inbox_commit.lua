@@ -1,0 +1,68 @@
+--! uses _time _chains _wake
+-- Put a batch of events into their lanes and move the account's cursor: all of it, or nothing when the cursor no
+-- longer stands where the batch began (another drain was faster).
+--
+-- KEYS[1] stream   stream  deliveries of the account
+-- KEYS[2] cursor   string  id of the last drained entry
+-- KEYS[3] ready    zset    accounts with something to drain
+-- KEYS[4] open     hash    stream id -> steps of that delivery not finished yet
+-- KEYS[5] stats    hash    counters of the account
+-- KEYS[6] dead     hash    dead letter id -> record
+-- KEYS[7] index    zset    "account:id" -> ms, over all accounts of the shard
+-- KEYS[8..11]      lanes: ready, due, state, items (see _chains)
+-- KEYS[12] awake, KEYS[13] flag   run loops (see _wake)
+-- KEYS[14...]      event   string  one per event of the batch: seen already; lives ARGV[5] s
+-- ARGV: account, expected cursor, new cursor, hold (ms), life of `event` (s), number of dead letters, number of events,
+--       then per dead letter: id, record; then per event: stream id, number of steps, then per step: lane, record
+-- Returns {moved, events that were new, wake a run loop, more to drain}.
+--
+-- A step is one event in one lane. `hold` is how long the account stays with this drain when there is more.
+
+local account, expected, cursor = ARGV[1], ARGV[2], ARGV[3]
+local hold, life = tonumber(ARGV[4]), ARGV[5]
+local n_dead, n_events = tonumber(ARGV[6]), tonumber(ARGV[7])
+local lanes = {ready = KEYS[8], due = KEYS[9], state = KEYS[10], items = KEYS[11]}
+local now = now_ms()
+
+if (redis.call('GET', KEYS[2]) or '0-0') ~= expected then return {0, 0, 0, 0} end
+
+local a = 8
+for _ = 1, n_dead do
+  redis.call('HSET', KEYS[6], ARGV[a], ARGV[a + 1])
+  redis.call('ZADD', KEYS[7], string.format('%.0f', now), account .. ':' .. ARGV[a])
+  a = a + 2
+end
+
+local fresh, steps_added = 0, 0
+for i = 1, n_events do
+  local stream_id, steps = ARGV[a], tonumber(ARGV[a + 1])
+  a = a + 2
+  if redis.call('SET', KEYS[13 + i], '1', 'NX', 'EX', life) then
+    fresh = fresh + 1
+    for s = 0, steps - 1 do
+      append(lanes, account, ARGV[a + 2 * s], ARGV[a + 2 * s + 1], now)
+    end
+    if steps > 0 then
+      redis.call('HINCRBY', KEYS[4], stream_id, steps)
+      steps_added = steps_added + steps
+    end
+  end
+  a = a + 2 * steps
+end
+
+redis.call('SET', KEYS[2], cursor)
+redis.call('HINCRBY', KEYS[5], 'events', fresh)
+redis.call('HINCRBY', KEYS[5], 'repeated_events', n_events - fresh)
+redis.call('HINCRBY', KEYS[5], 'steps', steps_added)
+redis.call('HINCRBY', KEYS[5], 'undecodable', n_dead)
+
+local more = 0
+if redis.call('XRANGE', KEYS[1], '(' .. cursor, '+', 'COUNT', 1)[1] then
+  more = 1
+  redis.call('ZADD', KEYS[3], string.format('%.0f', now + hold), account)
+else
+  redis.call('ZREM', KEYS[3], account)
+end
+local wake = 0
+if steps_added > 0 then wake = wake_needed(KEYS[12], KEYS[13], now) end
+return {1, fresh, wake, more}

@@ -1,0 +1,70 @@
+--! uses _time
+-- Take one slot in every scope, or none.
+--
+-- Per scope i, KEYS[3i-2] slots  zset    slot -> ms at which it is free again; at most `limit` members
+--              KEYS[3i-1] queue  zset    ticket -> ms since which it waits here; only tickets this scope held up
+--              KEYS[3i]   pause  string  ms until which Kommo wants to be left alone; gone by itself
+-- KEYS[last]    tickets zset    ticket -> ms at which it expires, over all scopes
+-- ARGV: slot, ticket, lease (ms), life of a ticket (ms), then the limit of each scope
+-- Returns 0 when the slots are taken, else how many ms to wait before asking again.
+--
+-- A slot is held from the request until one second after its answer (limiter_release); so never more than `limit`
+-- requests arrive at the server in one second, whatever the network delays. A slot whose holder died ends with its lease.
+-- Waiting is fair: a free slot goes to the ticket that this scope has kept waiting longest. A call that another scope
+-- holds up keeps no place here. A ticket that does not ask again expires, so that a dead waiter holds up nobody.
+
+-- How long a waiter sleeps at most before it asks again: slots in use free earlier than their lease says.
+local LONGEST_WAIT_MS = 50
+local LONGEST_PAUSE_MS = 1000
+
+local slot, ticket, lease, life = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local tickets = KEYS[#KEYS]
+local scopes = (#KEYS - 1) / 3
+local now = now_ms()
+local stamp = string.format('%.0f', now)
+local wait = 0
+
+local function live_before(queue, own)
+  local before = 0
+  for _, other in ipairs(redis.call('ZRANGE', queue, 0, -1)) do
+    if other == own then break end
+    local ends = redis.call('ZSCORE', tickets, other)
+    if ends and tonumber(ends) > now then
+      before = before + 1
+    else
+      redis.call('ZREM', queue, other)
+    end
+  end
+  return before
+end
+
+for i = 1, scopes do
+  local slots, queue, pause = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
+  local limit = tonumber(ARGV[4 + i])
+  redis.call('ZREMRANGEBYSCORE', slots, '-inf', stamp)
+  local paused = tonumber(redis.call('GET', pause) or '0') - now
+  local before = live_before(queue, ticket)
+  local missing = before + 1 - (limit - redis.call('ZCARD', slots))
+  if paused > 0 then
+    wait = math.max(wait, math.min(paused, LONGEST_PAUSE_MS))
+  elseif missing > 0 then
+    local first = redis.call('ZRANGE', slots, missing - 1, missing - 1, 'WITHSCORES')
+    local free_in = first[2] and (tonumber(first[2]) - now) or LONGEST_WAIT_MS
+    wait = math.max(wait, math.min(math.max(free_in, 1), LONGEST_WAIT_MS))
+    redis.call('ZADD', queue, 'NX', stamp, ticket)
+  else
+    redis.call('ZREM', queue, ticket)
+  end
+end
+
+if wait > 0 then
+  redis.call('ZADD', tickets, string.format('%.0f', now + life), ticket)
+  redis.call('ZREMRANGEBYSCORE', tickets, '-inf', stamp)
+  return wait
+end
+for i = 1, scopes do
+  redis.call('ZADD', KEYS[3 * i - 2], string.format('%.0f', now + lease), slot)
+  redis.call('PEXPIRE', KEYS[3 * i - 2], lease + 2000)
+end
+redis.call('ZREM', tickets, ticket)
+return 0

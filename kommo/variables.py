@@ -1,0 +1,156 @@
+"""How each environment variable is written: the marshmallow schema behind the settings."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
+
+_UNITS_OF_TIME: Final = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
+_UNITS_OF_SIZE: Final = {"": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
+DEFAULT_LIMITS: Final = MappingProxyType({"integration": 7, "account": 50, "ip": 7})
+#: Everything that Kommo offers to subscribe to by API. https://developers.kommo.com/reference/add-webhooks
+ALL_WEBHOOK_EVENTS: Final = tuple(
+    f"{action}_{entity}"
+    for entity, actions in {
+        "lead": ("add", "update", "delete", "restore", "status", "responsible", "note"),
+        "contact": ("add", "update", "delete", "restore", "responsible", "note"),
+        "company": ("add", "update", "delete", "restore", "responsible", "note"),
+        "customer": ("add", "update", "delete", "responsible", "note"),
+        "task": ("add", "update", "delete", "responsible"),
+        "talk": ("add", "update"),
+        "message": ("add",),
+    }.items()
+    for action in actions
+)
+
+
+class Secret(str):
+    """A string that does not show in a repr, and so in no log line."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'" if self else "''"
+
+
+class Parsed(fields.Field[Any]):
+    """A variable's text, read by a function that raises ValidationError with what is wrong and how to write it."""
+
+    def __init__(self, parse: Callable[[str], Any]) -> None:
+        super().__init__()
+        self.parse = parse
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        return self.parse(str(value))
+
+
+def near(name: str, choices: Sequence[str]) -> str:
+    """Suggest what was probably meant, as the end of a sentence."""
+    found = difflib.get_close_matches(name, choices, 1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def redis_url(text: str) -> Secret:
+    parts = urlsplit(text)
+    if parts.scheme not in {"redis", "rediss", "unix"} or not (parts.hostname or parts.path):
+        raise ValidationError("is not a Redis URL: write redis://host:6379/0, rediss://host:6379/0 or unix:///path")
+    return Secret(text)
+
+
+def broker_url(text: str) -> Secret:
+    if "://" not in text:
+        raise ValidationError("is not a broker URL: write redis://host:6379/1 or amqp://user:password@host//")
+    return Secret(text)
+
+
+def web_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValidationError("is not a web address: write https://hooks.example.com")
+    return text.rstrip("/")
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,18}", text) or not low <= int(text) <= high:
+            raise ValidationError(f"is not a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def modules(text: str) -> tuple[str, ...]:
+    names = _listed(text)
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
+            raise ValidationError(f"{name!r} is not a module name: write package.module,package.other")
+    return names
+
+
+def webhook_events(text: str) -> tuple[str, ...]:
+    names = _listed(text)
+    for name in names:
+        if name not in ALL_WEBHOOK_EVENTS:
+            raise ValidationError(f"{name!r} is not an event that Kommo offers{near(name, ALL_WEBHOOK_EVENTS)}")
+    return names
+
+
+def duration(text: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    if not match:
+        raise ValidationError("is not a duration: write a number and s, m, h or d, e.g. 3d")
+    return int(match[1]) * _UNITS_OF_TIME[match[2]]
+
+
+def size(text: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,12}) ?(KB|MB|GB|)", text.upper())
+    if not match:
+        raise ValidationError("is not a size: write a number and KB, MB or GB, e.g. 256MB")
+    return int(match[1]) * _UNITS_OF_SIZE[match[2]]
+
+
+def limits(text: str) -> Mapping[str, int]:
+    result = dict(DEFAULT_LIMITS)
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(integration|account|ip)\s*=\s*([0-9]{1,4})\s*", part)
+        if not match or not int(match[2]):
+            raise ValidationError(f"{part!r} is not a limit: write integration=7,account=50,ip=7 (requests a second)")
+        result[match[1]] = int(match[2])
+    return MappingProxyType(result)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+class Variables(Schema):
+    """Every variable that is read. The attribute is the name in Settings, the data key the one in the environment."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    redis_url = Parsed(redis_url)
+    broker_url = Parsed(broker_url)
+    client_id = Parsed(str)
+    client_secret = Parsed(Secret)
+    client_secret_previous = Parsed(Secret)
+    subdomain = Parsed(str)
+    account_id = Parsed(whole(1, 10**15))
+    access_token = Parsed(Secret)
+    public_url = Parsed(web_url)
+    handlers = Parsed(modules)
+    webhook_events = Parsed(webhook_events)
+    api_base = Parsed(web_url)
+    rate_limits = Parsed(limits)
+    egress = Parsed(str)
+    retention = Parsed(duration)
+    retention_bytes = Parsed(size)
+    shards = Parsed(whole(1, 1024))
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        """Name the variable after the attribute."""
+        field_obj.data_key = "REDIS_URL" if field_name == "redis_url" else f"KOMMO_{field_name.upper()}"

@@ -1,0 +1,150 @@
+"""The limiter: never more than so many in a second, all scopes or none, fair, and nothing lost by a death."""
+
+import threading
+import time
+
+import pytest
+from redis import Redis
+
+from kommo.store.limiter import COOL_DOWN_MS, SLOT_LEASE_MS, Limiter, Scope, Slot
+from tests.waiting import wait_for
+
+SEVEN = (Scope("account:1", 7),)
+
+
+def _slots(limiter: Limiter, scopes: tuple[Scope, ...], number: int) -> list[Slot]:
+    taken = [limiter.try_acquire(scopes, ticket=f"t{index}") for index in range(number)]
+    assert all(isinstance(slot, Slot) for slot in taken)
+    return taken  # type: ignore[return-value]
+
+
+def test_the_limit_is_given_at_once_and_then_no_more(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    _slots(limiter, SEVEN, 7)
+    assert not isinstance(limiter.try_acquire(SEVEN, ticket="eighth"), Slot)
+    assert limiter.used(SEVEN[0]) == 7
+
+
+def test_a_slot_is_free_again_one_second_after_its_answer_and_no_sooner(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    scopes = (Scope("x", 1),)
+    (slot,) = _slots(limiter, scopes, 1)
+    released = time.monotonic()
+    limiter.release(slot)
+    assert limiter.acquire(scopes, seconds=3) is not None
+    assert COOL_DOWN_MS / 1000 <= time.monotonic() - released < 1.5
+
+
+def test_a_slot_is_not_free_while_its_call_is_under_way(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    scopes = (Scope("x", 1),)
+    _slots(limiter, scopes, 1)
+    assert limiter.acquire(scopes, seconds=1.2) is None
+
+
+def test_an_unused_slot_is_free_at_once(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    scopes = (Scope("x", 1),)
+    (slot,) = _slots(limiter, scopes, 1)
+    limiter.release(slot, used=False)
+    assert isinstance(limiter.try_acquire(scopes, ticket="next"), Slot)
+
+
+def test_a_slot_whose_holder_died_comes_back_with_its_lease(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    scopes = (Scope("x", 1),)
+    _slots(limiter, scopes, 1)
+    key = "kommo:{limits}:slots:x"
+    (_, ends), *_ = redis.zrange(key, 0, -1, withscores=True)
+    seconds, micros = redis.time()
+    assert ends == pytest.approx(seconds * 1000 + micros / 1000 + SLOT_LEASE_MS, abs=1000)
+    redis.zadd(key, {redis.zrange(key, 0, 0)[0]: 1})
+    assert isinstance(limiter.try_acquire(scopes, ticket="next"), Slot)
+
+
+def test_a_call_takes_a_slot_in_every_scope_or_in_none(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    narrow, wide = Scope("narrow", 1), Scope("wide", 5)
+    _slots(limiter, (narrow, wide), 1)
+    assert not isinstance(limiter.try_acquire((narrow, wide), ticket="second"), Slot)
+    assert (limiter.used(narrow), limiter.used(wide)) == (1, 1)
+    assert isinstance(limiter.try_acquire((wide,), ticket="third"), Slot)
+
+
+def test_who_waits_longest_is_next(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    scopes = (Scope("x", 1),)
+    (slot,) = _slots(limiter, scopes, 1)
+    for ticket in ("first", "second"):
+        limiter.try_acquire(scopes, ticket=ticket)
+    limiter.release(slot, used=False)
+    assert not isinstance(limiter.try_acquire(scopes, ticket="second"), Slot)
+    assert isinstance(limiter.try_acquire(scopes, ticket="first"), Slot)
+
+
+def test_a_waiter_that_died_holds_up_nobody(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    scopes = (Scope("x", 1),)
+    (slot,) = _slots(limiter, scopes, 1)
+    limiter.try_acquire(scopes, ticket="dies")
+    limiter.try_acquire(scopes, ticket="lives")
+    limiter.release(slot, used=False)
+    redis.zadd("kommo:{limits}:tickets", {"dies": 1})
+    assert isinstance(limiter.try_acquire(scopes, ticket="lives"), Slot)
+
+
+def test_a_flooded_account_holds_up_no_other_in_a_scope_they_share(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    address = Scope("ip", 7)
+    flooded, other = Scope("account:1", 1), Scope("account:2", 1)
+    _slots(limiter, (flooded, address), 1)
+    for waiter in range(20):
+        limiter.try_acquire((flooded, address), ticket=f"w{waiter}")
+    assert isinstance(limiter.try_acquire((other, address), ticket="other"), Slot)
+
+
+def test_a_pause_that_kommo_asked_for_is_kept(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    limiter.pause(SEVEN[0], seconds=0.4)
+    began = time.monotonic()
+    assert limiter.acquire(SEVEN, seconds=2) is not None
+    assert 0.35 <= time.monotonic() - began < 1.0
+
+
+def test_racing_threads_never_get_more_than_the_limit_in_any_second(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    arrivals: list[float] = []
+    lock = threading.Lock()
+    ends = time.monotonic() + 3.5
+
+    def call() -> None:
+        while time.monotonic() < ends:
+            slot = limiter.acquire(SEVEN, seconds=1)
+            if slot is None:
+                continue
+            with lock:
+                arrivals.append(time.monotonic())
+            time.sleep(0.005)
+            limiter.release(slot)
+
+    threads = [threading.Thread(target=call) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    arrivals.sort()
+    assert all(later - earlier >= 1.0 for earlier, later in zip(arrivals, arrivals[7:], strict=False))
+    assert len(arrivals) >= 7 * 3
+
+
+def test_waiting_ends_when_a_slot_is_freed(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    scopes = (Scope("x", 1),)
+    (slot,) = _slots(limiter, scopes, 1)
+    got: list[Slot | None] = []
+    thread = threading.Thread(target=lambda: got.append(limiter.acquire(scopes, seconds=5)))
+    thread.start()
+    wait_for(lambda: redis.zcard("kommo:{limits}:queue:x"), what="the waiter has its place")
+    limiter.release(slot, used=False)
+    thread.join(2)
+    assert isinstance(got[0], Slot)
