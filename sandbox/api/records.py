@@ -1,0 +1,90 @@
+"""Leads, contacts, companies and tasks (https://developers.kommo.com/reference/leads and its siblings)."""
+
+from flask import Blueprint, Response
+
+from sandbox import changes
+from sandbox.api.answers import (
+    document,
+    embedding,
+    hal,
+    listing,
+    one_or_nothing,
+    query,
+    shapes,
+    single,
+    world,
+    written,
+)
+from sandbox.directory import INTEGRATION_USER
+from sandbox.listing import page_of, select
+from sandbox.problems import not_found
+from sandbox.state import Json, Record
+from sandbox.validation import check, creation_faults, items_of, request_id, update_faults
+
+routes = Blueprint("records", __name__, url_prefix="/<any(leads, contacts, companies, tasks):kind>")
+
+
+@routes.get("")
+def list_records(kind: str) -> Response:
+    """Answer a page of entities."""
+    with world().state.lock:
+        visible = world().state.visible(kind, deleted="only_deleted" in embedding())
+        page = page_of(select(visible, query()), query())
+        rows = [shapes().record(record, with_=embedding()) for record in page.rows]
+    return listing(page, kind, rows)
+
+
+@routes.get("/<int:entity_id>")
+def get_record(kind: str, entity_id: int) -> Response:
+    """Answer one entity."""
+    with world().state.lock:
+        record = world().state.find(kind, entity_id)
+        return one_or_nothing(shapes().record(record, with_=embedding()) if record else None)
+
+
+@routes.post("")
+def create_records(kind: str) -> Response:
+    """Add entities, all or none; posting again adds them again."""
+    items = items_of(document())
+    state = world().state
+    with state.lock:
+        check(items, lambda item: creation_faults(state, kind, item))
+        rows = [_create(kind, item, request_id(item, index)) for index, item in enumerate(items)]
+    return written(kind, rows)
+
+
+def _create(kind: str, item: Json, number: str) -> Json:
+    record, notices = changes.create(world().state, kind, item, by=INTEGRATION_USER)
+    world().announce(notices)
+    row = {"id": record.id, "request_id": number, "_links": shapes().links(f"{kind}/{record.id}")}
+    return {**row, "is_deleted": False, "is_unsorted": False} if kind == "contacts" else row
+
+
+@routes.patch("")
+def update_records(kind: str) -> Response:
+    """Change entities, each named by its `id`, all or none."""
+    return written(kind, _update_all(kind, items_of(document())))
+
+
+@routes.patch("/<int:entity_id>")
+def update_record(kind: str, entity_id: int) -> Response:
+    """Change one entity; for contacts and tasks the answer is wrapped as for a list."""
+    item = {**single(), "id": entity_id}
+    with world().state.lock:
+        if world().state.find(kind, entity_id) is None:
+            raise not_found("Entity")
+        rows = _update_all(kind, [item])
+    return written(kind, rows) if kind in ("contacts", "tasks") else hal(rows[0])
+
+
+def _update_all(kind: str, items: list[Json]) -> list[Json]:
+    state = world().state
+    with state.lock:
+        check(items, lambda item: update_faults(state, kind, item))
+        return [_update(state.records[kind][item["id"]], item) for item in items]
+
+
+def _update(record: Record, item: Json) -> Json:
+    world().announce(changes.update(world().state, record, item, by=INTEGRATION_USER))
+    links = shapes().links(f"{record.kind}/{record.id}")
+    return {"id": record.id, "updated_at": record.fields["updated_at"], "_links": links}

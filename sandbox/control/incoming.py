@@ -1,0 +1,166 @@
+"""Commands for incoming leads, list elements and the hooks of the Digital Pipeline."""
+
+import json
+import uuid
+
+from sandbox import changes, custom_fields
+from sandbox.control.arguments import Arguments
+from sandbox.control.commands import command, record
+from sandbox.directory import OWNER, ROBOT, main_pipeline
+from sandbox.ladder import PIPELINE_LADDER
+from sandbox.notices import notice
+from sandbox.payloads import crm, incoming
+from sandbox.payloads.form import CONTENT_TYPE, encode
+from sandbox.problems import ApiError, not_found
+from sandbox.state import Json, Record
+from sandbox.subscriptions import is_address
+from sandbox.validation import check
+from sandbox.world import World
+
+#: The address of the form that incoming leads come from.
+_SITE = "https://sandbox.example/contact"
+_REFERRER_FIELD = {"field_code": "REFERRER", "values": [{"value": _SITE}]}
+
+
+@command("unsorted.add")
+def add_unsorted(world: World, arguments: Arguments) -> Json:
+    """Let a form of a site bring a lead, which waits unsorted; its lead is told of only under `unsorted`."""
+    stage = {"pipeline_id": main_pipeline().id, "status_id": main_pipeline().incoming.id}
+    item = {"name": arguments.text("name", "From the site"), **stage, "custom_fields_values": [_REFERRER_FIELD]}
+    lead, _ = changes.create(world.state, "leads", item, by=ROBOT)
+    held: Json = {
+        "uid": uuid.uuid4().hex + uuid.uuid4().hex[:28],
+        "lead_id": lead.id,
+        "category": "forms",
+        "form_id": 1_303_500,
+        "form_name": "Contact us",
+        "referer": _SITE,
+        "source_id": 36_600,
+        "user_id": OWNER,
+        "visitor_uid": str(uuid.uuid4()),
+        "form_request_id": uuid.uuid4().hex[:10],
+        "created_at": world.state.now(),
+    }
+    world.state.unsorted[held["uid"]] = held
+    told = incoming.unsorted_added(world.state, held, lead)
+    world.announce([notice("unsorted", "add", told, "add_unsorted")])
+    return {"uid": held["uid"], "lead_id": lead.id}
+
+
+@command("unsorted.update")
+def update_unsorted(world: World, arguments: Arguments) -> Json:
+    """Rename an incoming lead (`uid`, `name`)."""
+    held, lead = _waiting(world, arguments)
+    changes.update(world.state, lead, {"name": arguments.text("name", "From the site, again")}, by=ROBOT)
+    told = incoming.unsorted_updated(world.state, held, lead)
+    world.announce([notice("unsorted", "update", told, "update_unsorted")])
+    return {"uid": held["uid"], "lead_id": lead.id}
+
+
+@command("unsorted.accept")
+def accept_unsorted(world: World, arguments: Arguments) -> Json:
+    """Take an incoming lead (`uid`) into the first stage."""
+    held, lead = _waiting(world, arguments)
+    del world.state.unsorted[held["uid"]]
+    changes.update(world.state, lead, {"status_id": main_pipeline().first.id}, by=OWNER)
+    told = incoming.unsorted_accepted(held, lead, by=OWNER)
+    world.announce([notice("unsorted", "delete", told, "delete_unsorted")])
+    return {"uid": held["uid"], "lead_id": lead.id}
+
+
+@command("unsorted.decline")
+def decline_unsorted(world: World, arguments: Arguments) -> Json:
+    """Refuse an incoming lead (`uid`)."""
+    held, lead = _waiting(world, arguments)
+    del world.state.unsorted[held["uid"]]
+    changes.delete(world.state, lead, by=OWNER)
+    told = incoming.unsorted_declined(held, lead, by=OWNER)
+    world.announce([notice("unsorted", "delete", told, "delete_unsorted")])
+    return {"uid": held["uid"], "lead_id": lead.id}
+
+
+def _waiting(world: World, arguments: Arguments) -> tuple[Json, Record]:
+    held = world.state.unsorted.get(arguments.text("uid"))
+    if held is None:
+        raise not_found("Incoming lead")
+    return held, world.state.records["leads"][held["lead_id"]]
+
+
+@command("catalog_element.create")
+def create_element(world: World, arguments: Arguments) -> Json:
+    """Add an element to a list (`catalog_id`), with custom fields as the API takes them."""
+    now = world.state.now()
+    held: Json = {
+        "id": world.state.next_id("catalog_elements"),
+        "catalog_id": arguments.optional_number("catalog_id") or 33_001,
+        "name": arguments.text("name", "Bell"),
+        "is_deleted": False,
+        "created_by": OWNER,
+        "updated_by": OWNER,
+        "created_at": now,
+        "updated_at": now,
+        "custom": _element_fields([], arguments),
+    }
+    world.state.catalog_elements[held["id"]] = held
+    return _element_told(world, held, "add")
+
+
+@command("catalog_element.update")
+def update_element(world: World, arguments: Arguments) -> Json:
+    """Rename an element."""
+    held = _element(world, arguments)
+    custom = _element_fields(held["custom"], arguments)
+    held.update(name=arguments.text("name", held["name"]), custom=custom, updated_at=world.state.now())
+    return _element_told(world, held, "update")
+
+
+@command("catalog_element.delete")
+def delete_element(world: World, arguments: Arguments) -> Json:
+    """Delete an element."""
+    held = world.state.catalog_elements.pop(_element(world, arguments)["id"])
+    world.announce([notice("catalogs", "delete", incoming.element_gone(held), "delete_catalog_element")])
+    return {"id": held["id"]}
+
+
+def _element_fields(current: list[Json], arguments: Arguments) -> list[Json]:
+    given = arguments.fields().get("custom_fields_values")
+    check([{}], lambda _: custom_fields.faults("catalog_elements", given))
+    return custom_fields.merge("catalog_elements", current, given)
+
+
+def _element(world: World, arguments: Arguments) -> Json:
+    held = world.state.catalog_elements.get(arguments.number("id"))
+    if held is None:
+        raise not_found("Element")
+    return held
+
+
+def _element_told(world: World, held: Json, action: str) -> Json:
+    world.announce([notice("catalogs", action, incoming.element(held), f"{action}_catalog_element")])
+    return {"id": held["id"]}
+
+
+_PIPELINE_ACTIONS = ("status", "mail_in", "call_in", "chat", "site_visit")
+
+
+@command("pipeline.hook")
+def pipeline_hook(world: World, arguments: Arguments) -> Json:
+    """Send a Digital Pipeline hook of a lead (`id`) to a `url`.
+
+    `action` is status, mail_in, call_in, chat or site_visit; `format=widget` sends the JSON that the step of
+    a widget is sent.
+    """
+    lead, url, action = record(world, "leads", arguments), arguments.text("url"), arguments.text("action", "status")
+    if not is_address(url) or action not in _PIPELINE_ACTIONS:
+        raise ApiError(400, "url has to be an address, action one of " + ", ".join(_PIPELINE_ACTIONS))
+    if arguments.text("format") == "widget":
+        body, content_type = json.dumps(crm.widget_hook(world.state, lead)).encode(), "application/json"
+    else:
+        old = _former_stage(lead) if action == "status" else None
+        body, content_type = encode(crm.pipeline_hook(world.state, action, lead, old)), CONTENT_TYPE
+    sent = world.sender.send(url, body, kind=f"pipeline.{action}", ladder=PIPELINE_LADDER, content_type=content_type)
+    return {"id": lead.id, "deliveries": [sent.id]}
+
+
+def _former_stage(lead: Record) -> tuple[int, int] | None:
+    return (lead.fields["pipeline_id"], lead.last_status_id) if lead.last_status_id else None

@@ -1,0 +1,105 @@
+"""What the account holds, in memory: entities, notes, chats, incoming leads, list elements, tags."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from threading import RLock
+from typing import Any
+
+Json = dict[str, Any]
+
+#: Entities of the API, by their plural names.
+KINDS = ("leads", "contacts", "companies", "tasks")
+
+#: The numbers that deliveries and old methods use for entities.
+ELEMENT_TYPES = {"contacts": 1, "leads": 2, "companies": 3, "customers": 12}
+
+_FIRST_IDS = {
+    "leads": 15_400_001,
+    "contacts": 17_700_001,
+    "companies": 18_800_001,
+    "tasks": 1_570_001,
+    "notes": 4_610_001,
+    "tags": 310_001,
+    "talks": 201,
+    "catalog_elements": 350_001,
+    "webhooks": 80_001,
+}
+
+
+@dataclass
+class Record:
+    """A lead, contact, company or task: its plain fields as the API names them, and what hangs on it."""
+
+    kind: str
+    id: int
+    fields: Json
+    custom: list[Json] = field(default_factory=list)
+    tags: list[Json] = field(default_factory=list)
+    #: Of a lead: `{id, is_main}`; of a company: `{id}`.
+    contacts: list[Json] = field(default_factory=list)
+    companies: list[int] = field(default_factory=list)
+    #: The leads that name this contact or company.
+    leads: list[int] = field(default_factory=list)
+    #: The stage before the last change of stage.
+    last_status_id: int | None = None
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether it lies in the bin."""
+        return bool(self.fields.get("is_deleted"))
+
+
+class State:
+    """Everything that can be read or changed; take `lock` around whatever must be seen whole."""
+
+    def __init__(self, *, account_id: int, subdomain: str, clock: Callable[[], float]) -> None:
+        self.account_id = account_id
+        self.subdomain = subdomain
+        self.lock = RLock()
+        self.started_at = int(clock())
+        self.records: dict[str, dict[int, Record]] = {kind: {} for kind in KINDS}
+        self.notes: dict[int, Json] = {}
+        self.talks: dict[int, Json] = {}
+        self.unsorted: dict[str, Json] = {}
+        self.catalog_elements: dict[int, Json] = {}
+        self.tags: dict[str, dict[str, Json]] = defaultdict(dict)
+        self._clock = clock
+        self._ids = {name: count(first) for name, first in _FIRST_IDS.items()}
+
+    def now(self) -> int:
+        """Return the time in epoch seconds, the only grain that the service knows."""
+        return int(self._clock())
+
+    def next_id(self, name: str) -> int:
+        """Return the next id of that kind."""
+        return next(self._ids[name])
+
+    def find(self, kind: str, entity_id: int) -> Record | None:
+        """Return an entity that is not deleted."""
+        record = self.records[kind].get(entity_id)
+        return None if record is None or record.is_deleted else record
+
+    def visible(self, kind: str, *, deleted: bool = False) -> Iterator[Record]:
+        """Yield the entities of a kind, or instead those in the bin."""
+        return (record for record in self.records[kind].values() if record.is_deleted is deleted)
+
+    def tag(self, kind: str, name: str) -> Json:
+        """Return the tag of that name, made on first use."""
+        tags = self.tags[kind]
+        if name not in tags:
+            tags[name] = {"id": self.next_id("tags"), "name": name, "color": None}
+        return tags[name]
+
+    def link(self, lead: Record, kind: str, entity_id: int) -> None:
+        """Remember on a contact or company that a lead names it."""
+        linked = self.records[kind].get(entity_id)
+        if linked is not None and lead.id not in linked.leads:
+            linked.leads.append(lead.id)
+
+    def unlink(self, lead: Record, kind: str, entity_id: int) -> None:
+        """Forget on a contact or company that a lead named it."""
+        linked = self.records[kind].get(entity_id)
+        if linked is not None and lead.id in linked.leads:
+            linked.leads.remove(lead.id)
