@@ -1,0 +1,81 @@
+"""`kommo.later`: writes that a handler asks for, recorded in order and sent once the handler has succeeded.
+
+Does no I/O: whoever runs the handler stores `Later.writes` together with the end of the step.
+"""
+
+import hashlib
+from dataclasses import dataclass, fields, replace
+from typing import Final
+
+from kommo.api.activities import Clock, Notes, Tasks, now
+from kommo.api.asking import Entities
+from kommo.api.entities import Reference
+from kommo.api.writes import Change, Write
+
+#: Hexadecimal digits of a write's id.
+ID_DIGITS: Final = 24
+
+_KINDS: Final = {
+    "leads": "lead",
+    "contacts": "contact",
+    "companies": "company",
+    "tasks": "task",
+    "notes": "note",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One handler on one event: who asks, and why."""
+
+    account_id: int
+    event_id: str
+    handler: str
+    delivery_id: str = ""
+
+
+class Later:
+    """The writes of one step. Each `create` returns a reference that later writes of the step may use."""
+
+    def __init__(self, step: Step, *, clock: Clock = now) -> None:
+        self._step = step
+        self._clock = clock
+        self._writes: list[Write] = []
+        self.leads = Entities("leads", self._create, self._update)
+        self.contacts = Entities("contacts", self._create, self._update)
+        self.companies = Entities("companies", self._create, self._update)
+        self.tasks = Tasks(self._create, self._update, clock)
+        self.notes = Notes(self._create, self._update)
+
+    @property
+    def writes(self) -> tuple[Write, ...]:
+        """What was asked for so far, in order."""
+        return tuple(self._writes)
+
+    def _create(self, change: Change) -> Reference:
+        write = self._record(change)
+        return Reference(write.id, kind=_KINDS[change.resource], chain=write.chain)
+
+    def _update(self, change: Change) -> None:
+        self._record(change)
+
+    def _record(self, change: Change) -> Write:
+        id_ = write_id(self._step, len(self._writes))
+        placed = replace(change, chain=change.chain or f"new:{id_}")
+        write = Write(
+            **{field.name: getattr(placed, field.name) for field in fields(placed)},
+            id=id_,
+            account_id=self._step.account_id,
+            delivery_id=self._step.delivery_id,
+            event_id=self._step.event_id,
+            handler=self._step.handler,
+            asked_at=self._clock(),
+        )
+        self._writes.append(write)
+        return write
+
+
+def write_id(step: Step, position: int) -> str:
+    """Name a write by what asked for it and its place among the step's writes, so that a repeated step repeats it."""
+    parts = (str(step.account_id), step.event_id, step.handler, str(position))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:ID_DIGITS]
