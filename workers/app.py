@@ -1,0 +1,110 @@
+"""Compose the fleet: the Celery app, and each process's runtime. `celery -A workers.app worker -P threads`."""
+
+import os
+import sys
+import threading
+from typing import Any, Final
+
+import structlog
+from celery import Celery, signals
+
+from kommo import log
+from kommo.errors import KommoError, SettingsError
+from kommo.queue import QUEUES, configure
+from kommo.settings import Settings
+from workers.handlers import load
+from workers.runtime import Runtime
+from workers.sweeper import Sweeper
+
+#: Threads of a worker unless -c says otherwise: most wait for Kommo or Redis at any moment.
+THREADS: Final = 16
+#: Seconds between two looks at what may be dropped from the inboxes.
+_TRIM_SECONDS: Final = 60.0
+
+app = Celery("workers", include=["workers.tasks"])
+
+
+class _Process:
+    """This process's runtime. A prefork child inherits its parent's memory, but must not use its connections."""
+
+    lock = threading.Lock()
+    runtime: Runtime | None = None
+    pid = 0
+    concurrency = THREADS
+
+
+def settings_or_exit() -> Settings:
+    """Read the settings, or end the process with one clear text."""
+    try:
+        return Settings.from_environ(os.environ, need=["REDIS_URL"])
+    except SettingsError as error:
+        sys.exit(f"The worker cannot start.\n{error}")
+
+
+def runtime() -> Runtime:
+    """Give this process's runtime; made at first use, and anew after a fork."""
+    with _Process.lock:
+        if _Process.runtime is None or _Process.pid != os.getpid():
+            settings = settings_or_exit()
+            _Process.runtime = Runtime.compose(settings, load(settings.handlers), _Process.concurrency)
+            _Process.pid = os.getpid()
+        return _Process.runtime
+
+
+@app.on_configure.connect
+def _configure(sender: Any, **_: Any) -> None:
+    configure(sender, settings_or_exit().broker)
+    sender.conf.update(
+        task_queues={name: {"exchange": name, "routing_key": name} for name in QUEUES},
+        worker_consumer="workers.consumer:Consumer",
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_send_task_events=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        # Beat's default keeps a file; what is done a minute late does no harm, so memory is enough.
+        beat_scheduler="celery.beat:Scheduler",
+        beat_schedule={
+            "trim": {"task": "workers.chores", "schedule": _TRIM_SECONDS, "options": {"expires": _TRIM_SECONDS}}
+        },
+    )
+
+
+@signals.setup_logging.connect
+def _log(loglevel: Any = None, **_: Any) -> None:
+    log.configure(level=loglevel if isinstance(loglevel, str) else "INFO")
+
+
+@signals.celeryd_init.connect
+def _size(conf: Any, options: dict[str, Any], **_: Any) -> None:
+    """Choose the pool's size for threads, and refuse to start with handlers that cannot be loaded."""
+    threads = getattr(options.get("pool"), "__module__", "") == "celery.concurrency.thread"
+    if threads and not options.get("concurrency"):
+        conf.worker_concurrency = THREADS
+    try:
+        load(settings_or_exit().handlers)
+    except KommoError as error:
+        sys.exit(f"The worker cannot start.\n{error}")
+
+
+@signals.worker_ready.connect
+def _begin(sender: Any, **_: Any) -> None:
+    """Start sweeping, in the process that outlives the pool's children."""
+    _Process.concurrency = sender.controller.concurrency
+    here = runtime()
+    here.fleet.check_shards(here.settings.shards)
+    for sentence in here.settings.unknown:
+        structlog.get_logger(__name__).warning(sentence)
+    Sweeper(here).start()
+
+
+@signals.worker_process_init.connect
+def _child(**_: Any) -> None:
+    """A prefork child runs one loop at a time."""
+    _Process.concurrency = 1
+
+
+@signals.worker_shutting_down.connect
+def _stop(**_: Any) -> None:
+    if _Process.runtime is not None:
+        _Process.runtime.stopping.set()

@@ -1,0 +1,119 @@
+"""Drain: take an account's deliveries in order, decode and normalise them, put their events into lanes."""
+
+import json
+import time
+import traceback
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import structlog
+
+from kommo.errors import DecodeError
+from kommo.hooks.events import Event
+from kommo.hooks.normalise import normalise
+from kommo.queue import LOOPS
+from kommo.store.dead import DeadLetter
+from kommo.store.inbox import QUEUE, Batch, Delivery, Entry, RoutedEvent, Step
+from kommo.store.lanes import QUEUE as LANES
+from kommo.store.lanes import Lanes
+from workers.loop import TURN_SECONDS, Loop, serve_accounts
+from workers.runtime import Runtime
+
+_log = structlog.get_logger(__name__)
+#: Deliveries that go through one script together.
+_BATCH: Final = 32
+#: How long an account stays with its drain unless the next batch renews it, in ms. After a death the account stands
+#: still for as long. Two drains at once do no harm: the cursor lets only one of them through.
+_HOLD_MS: Final = 3_000
+
+
+def drain(runtime: Runtime) -> None:
+    """Drain the accounts that have deliveries."""
+    serve_accounts(runtime, Loop(QUEUE, partial(_drain_account, runtime), hold_ms=_HOLD_MS))
+
+
+def _drain_account(runtime: Runtime, account_id: int) -> None:
+    turn_ends = time.monotonic() + TURN_SECONDS
+    cursor = runtime.inbox.cursor(account_id)
+    while True:
+        entries = runtime.inbox.read(account_id, after=cursor, limit=_BATCH)
+        batch = _normalise(runtime, account_id, cursor, entries)
+        last = time.monotonic() >= turn_ends or runtime.stopping.is_set()
+        committed = runtime.inbox.commit(batch, hold_ms=0 if last else _HOLD_MS)
+        if committed.wake:
+            runtime.waker.wake(LOOPS[LANES])
+        if not committed.moved:
+            _log.info("another drain was faster", account=account_id)
+            return
+        cursor = batch.new_cursor
+        if last or not committed.more:
+            return
+
+
+def _normalise(runtime: Runtime, account_id: int, cursor: str, entries: Sequence[Entry]) -> Batch:
+    events: list[RoutedEvent] = []
+    dead: list[DeadLetter] = []
+    for entry in entries:
+        try:
+            events += _route(runtime, entry)
+        except Exception as error:  # an undecodable delivery, or a fault of ours: neither may stop the account
+            dead.append(_dead_letter(entry.delivery, error))
+    return Batch(account_id, cursor, entries[-1].stream_id if entries else cursor, events, dead)
+
+
+def _route(runtime: Runtime, entry: Entry) -> list[RoutedEvent]:
+    delivery = entry.delivery
+    events = normalise(
+        delivery.body,
+        content_type=delivery.content_type,
+        account_id=delivery.account_id,
+        delivery_id=delivery.id,
+    )
+    routed = [_steps(runtime, entry, event) for event in events]
+    _log.info(
+        "drained",
+        delivery=delivery.id,
+        account=delivery.account_id,
+        events=[event.type for event in events],
+        steps=sum(len(event.steps) for event in routed),
+    )
+    return routed
+
+
+def _steps(runtime: Runtime, entry: Entry, event: Event) -> RoutedEvent:
+    """Make one step per handler that wants the event; the event itself is written once and shared."""
+    record = json.dumps(event.to_record(), separators=(",", ":"), ensure_ascii=False)
+    steps = [
+        Step(
+            Lanes.name(*event.lane_entity, handler.name),
+            f'{{"handler":{json.dumps(handler.name)},"stream":"{entry.stream_id}","event":{record}}}'.encode(),
+        )
+        for handler in runtime.router.matching(event)
+    ]
+    return RoutedEvent(event.id, entry.stream_id, steps)
+
+
+def _dead_letter(delivery: Delivery, error: Exception) -> DeadLetter:
+    expected = isinstance(error, DecodeError)
+    reason = error.reason if isinstance(error, DecodeError) else "normalising_failed"
+    _log.log(
+        30 if expected else 40,
+        "delivery is a dead letter",
+        delivery=delivery.id,
+        account=delivery.account_id,
+        reason=reason,
+        error=f"{type(error).__name__}: {error}" if expected else type(error).__name__,
+    )
+    return DeadLetter(
+        id=delivery.id,
+        kind="delivery",
+        account_id=delivery.account_id,
+        reason=reason,
+        error=f"{type(error).__name__}: {error}",
+        at_ms=time.time_ns() // 1_000_000,
+        delivery_id=delivery.id,
+        traceback="" if expected else "".join(traceback.format_exception(error)),
+        body=delivery.body,
+        content_type=delivery.content_type,
+    )

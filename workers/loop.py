@@ -1,0 +1,80 @@
+"""What drain, run and flush have in common: serve the accounts in turn until nothing is due, then rest."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from kommo.errors import StoreUnavailable
+from kommo.queue import LOOPS
+from kommo.store.loops import Picked
+from workers.runtime import Runtime
+
+_log = structlog.get_logger(__name__)
+#: Seconds after which a loop gives its thread back, and asks for another loop if there is more to do.
+BUDGET_SECONDS: Final = 5.0
+#: Seconds one account is served before the next one's turn.
+TURN_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One kind of loop: the queue that it serves, and how."""
+
+    queue: str
+    #: Serves one account for a turn.
+    serve: Callable[[int], None]
+    #: How long an account is kept from other loops, in ms.
+    hold_ms: int = 0
+    #: Called when nothing is due; True when there may be something in a moment and the loop should look again.
+    linger: Callable[[], bool] = lambda: False
+
+
+def serve_accounts(runtime: Runtime, loop: Loop, *, budget: float = BUDGET_SECONDS) -> None:
+    """Serve the accounts that have something due, the longest waiting first, within the budget.
+
+    Returns at once when this process runs enough such loops already. Redis being away ends the loop; a sweeper
+    starts another when it is back.
+    """
+    with runtime.gates.entering(loop.queue) as admitted:
+        if not admitted:
+            return
+        try:
+            _serve_until(runtime, loop, time.monotonic() + budget)
+        except StoreUnavailable as error:
+            _log.warning("loop ended", queue=loop.queue, error=str(error))
+
+
+def _serve_until(runtime: Runtime, loop: Loop, ends: float) -> None:
+    name = runtime.token()
+    while not runtime.stopping.is_set():
+        if time.monotonic() >= ends:
+            runtime.waker.wake(LOOPS[loop.queue])
+            return
+        picked = _pick(runtime, loop, name)
+        if picked.account_id is not None:
+            if picked.more:
+                wake_sibling(runtime, loop.queue, picked.awake)
+            loop.serve(picked.account_id)
+        elif not loop.linger():
+            return
+
+
+def _pick(runtime: Runtime, loop: Loop, name: str) -> Picked:
+    shards = runtime.keys.shards
+    first = random.randrange(shards)  # noqa: S311 - so that no shard always comes last
+    picked = Picked(None, 0, 0)
+    for shard in range(first, first + shards):
+        picked = runtime.loops[loop.queue].pick(shard % shards, name, hold_ms=loop.hold_ms)
+        if picked.account_id is not None:
+            break
+    return picked
+
+
+def wake_sibling(runtime: Runtime, queue: str, awake: int) -> None:
+    """Ask for one more loop where the fleet may run one more."""
+    if awake < runtime.fleet_capacity.get(queue, 1):
+        runtime.waker.wake(LOOPS[queue])

@@ -1,0 +1,100 @@
+"""How a step ends: what a handler's error means, and what goes into a dead letter."""
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from kommo.errors import ApiError, Refused, Reject, RequestError, Retry, TryLater
+from kommo.hooks.events import Event
+from kommo.router import Handler
+from kommo.store.chains import Lease
+from kommo.store.dead import DeadLetter
+from kommo.store.lanes import Verb
+from workers.backoff import backoff_ms
+
+_log = structlog.get_logger(__name__)
+#: ms after which a lane whose handler nobody here knows is looked at again.
+_NOT_HERE_MS: Final = 3_000
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The verb that is recorded, the wait before the next run, and why it was given up if it was."""
+
+    verb: Verb
+    delay_ms: int = 0
+    reason: str = ""
+    error: str = ""
+    traceback: str = ""
+
+    def letter(self, lease: Lease, event: Event, item: Mapping[str, Any]) -> DeadLetter | None:
+        """Make the dead letter of a step that is given up; it holds the step as it lay in its lane."""
+        if self.verb != "dead":
+            return None
+        return DeadLetter(
+            id=f"{event.id}.{item['handler']}",
+            kind="step",
+            account_id=lease.account_id,
+            reason=self.reason,
+            error=self.error,
+            at_ms=time.time_ns() // 1_000_000,
+            delivery_id=event.delivery_id,
+            traceback=self.traceback,
+            handler=item["handler"],
+            attempt=event.attempt,
+            item={"lane": lease.chain, **item},
+        )
+
+
+def ending_of(error: Exception, lease: Lease, handler: Handler) -> Ending:
+    """Say what becomes of a step whose handler raised."""
+    if isinstance(error, Retry):
+        delay = backoff_ms(lease.runs + 1) if error.after is None else round(error.after * 1000)
+        _log.info("again later", reason=error.reason, in_ms=delay)
+        return Ending("again", delay_ms=delay)
+    if isinstance(error, Reject):
+        _log.info("rejected by the handler", reason=error.reason)
+        return Ending("dead", reason="rejected", error=error.reason)
+    if isinstance(error, Refused | RequestError):
+        return _given_up("refused", error)
+    failures = lease.failures + 1
+    if failures + lease.crashes >= handler.attempts:
+        return _given_up("attempts_exhausted", error)
+    delay = backoff_ms(failures, at_least=error.after if isinstance(error, TryLater) else None)
+    _log.warning("handler failed, again later", error=_named(error), in_ms=delay, exc_info=not _is_ours(error))
+    return Ending("failed", delay_ms=delay)
+
+
+def crashed(crashes: int) -> Ending:
+    """Give up a step whose every attempt failed, the last by ending its worker or running over its time."""
+    _log.error("given up", reason="crashed", crashes=crashes)
+    return Ending("dead", reason="crashed", error=f"the handler did not come back {crashes} times: crash or timeout")
+
+
+def gone(name: str) -> Ending:
+    """Give up a step whose handler no worker has known for an hour."""
+    _log.error("given up", reason="handler_gone")
+    return Ending("dead", reason="handler_gone", error=f"no worker has had a handler {name} for an hour")
+
+
+def not_here() -> Ending:
+    """Leave a step to a worker that knows its handler."""
+    return Ending("postpone", delay_ms=_NOT_HERE_MS)
+
+
+def _given_up(reason: str, error: Exception) -> Ending:
+    _log.error("given up", reason=reason, error=_named(error), exc_info=not _is_ours(error))
+    return Ending("dead", reason=reason, error=_named(error), traceback="".join(traceback.format_exception(error)))
+
+
+def _is_ours(error: Exception) -> bool:
+    """A call that Kommo refused is told by its sentence; only a handler's own fault needs the traceback."""
+    return isinstance(error, ApiError | RequestError)
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,116 @@
+"""What a worker process works with, composed once per process from the environment's settings."""
+
+import itertools
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import uuid4
+
+from redis import Redis
+
+from kommo.queue import LOOPS, Waker, publisher
+from kommo.router import Router
+from kommo.settings import Settings
+from kommo.store.accounts import Accounts
+from kommo.store.connection import connect
+from kommo.store.fleet import Fleet
+from kommo.store.inbox import Inbox
+from kommo.store.keys import Keys
+from kommo.store.lanes import Lanes
+from kommo.store.limiter import Limiter
+from kommo.store.loops import Loops
+from kommo.store.outbox import Outbox
+from workers.clients import Clients
+from workers.keeper import Keeper
+
+#: Threads that run loops leave free for drains and the flush.
+_RESERVED_THREADS: Final = 3
+
+
+def capacity_for(concurrency: int) -> Mapping[str, int]:
+    """Say how many loops a pool of so many threads (or processes) may run per queue.
+
+    Handlers may be slow; draining and sending must not wait for them, so run loops never take all of the pool.
+    """
+    return {
+        "inbox": 1 if concurrency <= _RESERVED_THREADS else 2,
+        "lanes": max(1, concurrency - _RESERVED_THREADS),
+        "outbox": 1,
+    }
+
+
+class Gates:
+    """How many loops of each kind run in this process, and whether one more may."""
+
+    def __init__(self, capacity: Mapping[str, int]) -> None:
+        self.capacity = capacity
+        self._gates = {queue: threading.Semaphore(loops) for queue, loops in capacity.items()}
+
+    @contextmanager
+    def entering(self, queue: str) -> Iterator[bool]:
+        """Give True when one more loop may run here, for as long as the block lasts."""
+        admitted = self._gates[queue].acquire(blocking=False)
+        try:
+            yield admitted
+        finally:
+            if admitted:
+                self._gates[queue].release()
+
+
+@dataclass
+class Runtime:
+    """The parts, and what loops share."""
+
+    settings: Settings
+    router: Router
+    redis: Redis
+    keys: Keys
+    gates: Gates
+    waker: Waker
+    keeper: Keeper = field(default_factory=Keeper)
+    process: str = field(default_factory=lambda: f"{os.getpid()}-{uuid4().hex[:12]}")
+    stopping: threading.Event = field(default_factory=threading.Event)
+    #: What the whole fleet may run per queue; the sweeper keeps it up to date.
+    fleet_capacity: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.inbox = Inbox(self.redis, self.keys)
+        self.lanes = Lanes(self.redis, self.keys)
+        self.outbox = Outbox(self.redis, self.keys)
+        self.loops = {queue: Loops(queue, self.redis, self.keys) for queue in LOOPS}
+        self.limiter = Limiter(self.redis)
+        self.accounts = Accounts(self.settings)
+        self.clients = Clients(self.accounts, self.limiter, self.settings.api_base)
+        self.fleet = Fleet(self.redis)
+        self._numbers = itertools.count(1)
+
+    @classmethod
+    def compose(cls, settings: Settings, router: Router, concurrency: int) -> "Runtime":
+        """Build a process's parts; nothing is sent yet."""
+        return cls(
+            settings=settings,
+            router=router,
+            redis=connect(settings.redis_url),
+            keys=Keys(settings.shards),
+            gates=Gates(capacity_for(concurrency)),
+            waker=Waker(publisher(settings.broker)),
+        )
+
+    def token(self) -> str:
+        """Make a token or loop name that nobody else ever uses."""
+        return f"{self.process}-{next(self._numbers)}"
+
+    def runner(self) -> str:
+        """Name the thread that runs, for scripts that remember what it finished last."""
+        return f"{self.process}-{threading.get_ident()}"
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.stopping.set()
+        self.keeper.stop()
+        self.waker.close()
+        self.clients.close()
+        self.redis.close()

@@ -1,0 +1,49 @@
+"""Sweep: once a second, outside the pool, notice due work that nobody took, and say that this process lives."""
+
+import threading
+from typing import Final
+
+import structlog
+
+from kommo.errors import StoreUnavailable
+from kommo.queue import LOOPS
+from workers.runtime import Runtime
+
+_log = structlog.get_logger(__name__)
+EVERY_SECONDS: Final = 1.0
+#: ms that work may be late before a loop is woken for it. A wake-up that arrives needs a few.
+_LATE_MS: Final = 300
+
+
+class Sweeper:
+    """The thread that makes good every hint that was lost, and every loop that died."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self.sweep()
+            except StoreUnavailable as error:
+                _log.warning("sweep skipped", error=str(error))
+            except Exception:  # whatever it was, the next sweep must come
+                _log.exception("sweep failed")
+            if self._runtime.stopping.wait(EVERY_SECONDS):
+                return
+
+    def sweep(self) -> None:
+        """Announce this process; and, if no other one has within the last second, wake loops for what is late."""
+        runtime = self._runtime
+        totals = runtime.fleet.announce(runtime.process, runtime.gates.capacity, runtime.router.handlers)
+        runtime.fleet_capacity.update(totals)
+        if not runtime.fleet.claim_sweep(runtime.process, ms=int(EVERY_SECONDS * 900)):
+            return
+        for queue, task in LOOPS.items():
+            loops = runtime.loops[queue]
+            if any(loops.overdue(shard, by_ms=_LATE_MS) for shard in range(runtime.keys.shards)):
+                runtime.waker.wake(task)
