@@ -37,17 +37,6 @@ class Secret(str):
         return "'***'" if self else "''"
 
 
-class Parsed(fields.Field[Any]):
-    """A variable's text, read by a function that raises ValidationError with what is wrong and how to write it."""
-
-    def __init__(self, parse: Callable[[str], Any]) -> None:
-        super().__init__()
-        self.parse = parse
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        return self.parse(str(value))
-
-
 def near(name: str, choices: Sequence[str]) -> str:
     """Suggest what was probably meant, as the end of a sentence."""
     found = difflib.get_close_matches(name, choices, 1)
@@ -133,23 +122,23 @@ class Variables(Schema):
     class Meta:
         unknown = EXCLUDE
 
-    redis_url = Parsed(redis_url)
-    broker_url = Parsed(broker_url)
-    client_id = Parsed(str)
-    client_secret = Parsed(Secret)
-    client_secret_previous = Parsed(Secret)
-    subdomain = Parsed(str)
-    account_id = Parsed(whole(1, 10**15))
-    access_token = Parsed(Secret)
-    public_url = Parsed(web_url)
-    handlers = Parsed(modules)
-    webhook_events = Parsed(webhook_events)
-    api_base = Parsed(web_url)
-    rate_limits = Parsed(limits)
-    egress = Parsed(str)
-    retention = Parsed(duration)
-    retention_bytes = Parsed(size)
-    shards = Parsed(whole(1, 1024))
+    redis_url = fields.Function(deserialize=redis_url)
+    broker_url = fields.Function(deserialize=broker_url)
+    client_id = fields.Function(deserialize=str)
+    client_secret = fields.Function(deserialize=Secret)
+    client_secret_previous = fields.Function(deserialize=Secret)
+    subdomain = fields.Function(deserialize=str)
+    account_id = fields.Function(deserialize=whole(1, 10**15))
+    access_token = fields.Function(deserialize=Secret)
+    public_url = fields.Function(deserialize=web_url)
+    handlers = fields.Function(deserialize=modules)
+    webhook_events = fields.Function(deserialize=webhook_events)
+    api_base = fields.Function(deserialize=web_url)
+    rate_limits = fields.Function(deserialize=limits)
+    egress = fields.Function(deserialize=str)
+    retention = fields.Function(deserialize=duration)
+    retention_bytes = fields.Function(deserialize=size)
+    shards = fields.Function(deserialize=whole(1, 1024))
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
         """Name the variable after the attribute."""

@@ -8,12 +8,12 @@ from typing import Final
 import structlog
 
 from kommo import log
+from kommo.api.clients import AccountTurnstile, HeldSlot
 from kommo.api.writes import Write
 from kommo.errors import StoreUnavailable, Unauthorized
 from kommo.store.chains import Lease
 from kommo.store.limiter import Slot
 from kommo.store.outbox import QUEUE, WriteOutcome
-from workers.clients import AccountTurnstile, HeldSlot
 from workers.loop import TURN_SECONDS, Loop, serve_accounts
 from workers.runtime import Runtime
 from workers.sending import Sending

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from redis import Redis
 
+from kommo.api.clients import Clients
 from kommo.queue import LOOPS, Waker, publisher
 from kommo.router import Router
 from kommo.settings import Settings
@@ -23,7 +24,6 @@ from kommo.store.lanes import Lanes
 from kommo.store.limiter import Limiter
 from kommo.store.loops import Loops
 from kommo.store.outbox import Outbox
-from workers.clients import Clients
 from workers.keeper import Keeper
 
 #: Threads that run loops leave free for drains and the flush.

@@ -24,6 +24,14 @@ def url_signature(client_secret: str, client_id: str, account_id: int | str) -> 
     return _hmac(client_secret, f"{client_id}|{account_id}".encode(), "sha256")
 
 
+def webhook_url(public_url: str, client_secret: str, client_id: str, account_id: int) -> str:
+    """Make the address to register at Kommo for an account; who knows it can send deliveries for that account.
+
+    It ends in `/`: Kommo has been seen to refuse others.
+    """
+    return f"{public_url}/webhooks/{account_id}/{url_signature(client_secret, client_id, account_id)}/"
+
+
 def body_signature(client_secret: str, body: bytes) -> str:
     """Return the hex HMAC-SHA256 of a body."""
     return _hmac(client_secret, body, "sha256")

@@ -1,11 +1,13 @@
 """The callers and clients of a process: one connection pool, every account through the fleet's limiter."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from kommo.api.address import api_base
 from kommo.api.calls import Access, Caller, Turnstile
 from kommo.api.client import Client
 from kommo.api.later import Later
+from kommo.api.protocol import Params
 from kommo.api.transport import HttpTransport, Transport
 from kommo.errors import Unauthorized
 from kommo.store.accounts import Accounts, Credentials
@@ -100,5 +102,5 @@ class _Lazy:
     clients: Clients
     account_id: int
 
-    def __call__(self, method: str, path: str, params: object = None, json: object = None) -> object:
-        return self.clients.caller(self.account_id)(method, path, params, json)  # type: ignore[arg-type]
+    def __call__(self, method: str, path: str, params: Params | None = None, json: object = None) -> Any:
+        return self.clients.caller(self.account_id)(method, path, params, json)
