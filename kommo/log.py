@@ -22,7 +22,7 @@ _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
 _PROOFS: Final = re.compile(r"(?i)\bbearer\s+\S+|\b[0-9a-f]{64}\b|\beyJ[\w-]+\.[\w-]+\.[\w-]+")
 _EVENT: Final = "_event"
 #: Libraries that tell more than anybody wants to read: a line for every hint, for instance.
-_QUIET: Final = ("celery.worker.strategy", "celery.app.trace", "celery.beat")
+_QUIET: Final = ("celery.worker.strategy", "celery.app.trace")
 _SECRET_NAMES: Final = frozenset(
     {"token", "access_token", "refresh_token", "client_secret", "secret", "signature", "body"}
 )

@@ -65,13 +65,16 @@ class Waker:
         self._wanted: set[str] = set()
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._send_all, name="waker", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def wake(self, queue: str) -> None:
         """Ask for a loop on `queue` (one of QUEUES); returns at once."""
         with self._changed:
             self._wanted.add(queue)
+            # Not before the first use: a server that loads the app before it forks would leave the thread behind.
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._send_all, name="waker", daemon=True)
+                self._thread.start()
             self._changed.notify()
 
     def close(self) -> None:
@@ -79,7 +82,8 @@ class Waker:
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._thread.join(timeout=2)
+        if self._thread is not None:
+            self._thread.join(timeout=2)
 
     def _send_all(self) -> None:
         while True:

@@ -1,6 +1,7 @@
 """Run: lease due lanes, call their handlers, record how each step ended together with the writes it asked for."""
 
 import json
+import re
 import time
 from functools import partial
 from typing import Any, Final
@@ -18,7 +19,7 @@ from kommo.store.chains import Lease, Taken
 from kommo.store.lanes import QUEUE, AskedWrite, Finished, StepOutcome
 from kommo.store.outbox import QUEUE as OUTBOX
 from workers.loop import TURN_SECONDS, Loop, serve_accounts, wake_sibling
-from workers.outcome import Ending, crashed, ending_of, gone, not_here
+from workers.outcome import Ending, crashed, ending_of, gone, not_here, unreadable
 from workers.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
@@ -44,8 +45,11 @@ def _run_account(runtime: Runtime, account_id: int) -> None:
 
 def run_step(runtime: Runtime, lease: Lease) -> StepOutcome:
     """Call the handler of a leased step and say how it ended; raises nothing that the handler raises."""
-    item: dict[str, Any] = json.loads(lease.item)
-    event = Event.from_record(item["event"], attempt=lease.runs + lease.crashes + 1)
+    try:
+        item: dict[str, Any] = json.loads(lease.item)
+        event = Event.from_record(item["event"], attempt=lease.runs + lease.crashes + 1)
+    except Exception as error:  # stored by another version: kept for a person, and the lane goes on
+        return _unreadable(runtime, lease, error)
     handler = runtime.router.handlers.get(item["handler"])
     with log.about(
         delivery=event.delivery_id,
@@ -84,6 +88,11 @@ def _call(
         return ending_of(error, lease, handler), []
     _log.info("handled", ms=round((time.perf_counter() - began) * 1000, 1), writes=len(writes))
     return Ending("done"), writes
+
+
+def _unreadable(runtime: Runtime, lease: Lease, error: Exception) -> StepOutcome:
+    stream_id = (re.search(rb'"stream":"([0-9-]+)"', lease.item) or [b"", b""])[1].decode()
+    return StepOutcome(lease, "dead", runtime.runner(), stream_id, dead=unreadable(lease, error))
 
 
 def _is_gone(runtime: Runtime, handler: str) -> bool:
