@@ -10,7 +10,7 @@ from rich.table import Table
 
 from kommo import log
 from kommo.api.client import Client
-from kommo.api.clients import Clients
+from kommo.api.clients import Clients, check_address
 from kommo.errors import SettingsError
 from kommo.hooks.signature import webhook_url
 from kommo.settings import Settings
@@ -95,6 +95,7 @@ def _own_url(settings: Settings) -> str:
 
 def _with_client(settings: Settings, act: Callable[[Client], Any]) -> Any:
     """Do something with the account's client, within the limit that the fleet shares."""
+    check_address(settings)
     redis = connect(settings.redis_url)
     clients = Clients(Accounts(settings), Limiter(redis), settings.api_base)
     try:

@@ -9,6 +9,7 @@ import structlog
 from celery import Celery, signals
 
 from kommo import log
+from kommo.api.clients import check_address
 from kommo.errors import KommoError, SettingsError
 from kommo.queue import QUEUES, configure
 from kommo.settings import Settings
@@ -38,7 +39,7 @@ def settings_or_exit() -> Settings:
     try:
         return Settings.from_environ(os.environ, need=["REDIS_URL"])
     except SettingsError as error:
-        sys.exit(f"The worker cannot start.\n{error}")
+        sys.exit(f"Workers and beat cannot start.\n{error}")
 
 
 def runtime() -> Runtime:
@@ -81,10 +82,12 @@ def _size(conf: Any, options: dict[str, Any], **_: Any) -> None:
     threads = getattr(options.get("pool"), "__module__", "") == "celery.concurrency.thread"
     if threads and not options.get("concurrency"):
         conf.worker_concurrency = THREADS
+    settings = settings_or_exit()
     try:
-        load(settings_or_exit().handlers)
+        check_address(settings)
+        load(settings.handlers)
     except KommoError as error:
-        sys.exit(f"The worker cannot start.\n{error}")
+        sys.exit(f"Workers and beat cannot start.\n{error}")
 
 
 @signals.worker_ready.connect

@@ -9,7 +9,8 @@ from kommo.api.client import Client
 from kommo.api.later import Later
 from kommo.api.protocol import Params
 from kommo.api.transport import HttpTransport, Transport
-from kommo.errors import Unauthorized
+from kommo.errors import RequestError, SettingsError, Unauthorized
+from kommo.settings import Settings
 from kommo.store.accounts import Accounts, Credentials
 from kommo.store.limiter import Limiter, Scope, Slot
 
@@ -46,6 +47,25 @@ class HeldSlot:
 
     def pause(self, seconds: float) -> None:
         self.behind.pause(seconds)
+
+
+def check_address(settings: Settings) -> None:
+    """See, before anything is sent, that the account's address can be one.
+
+    Raises:
+        SettingsError: naming the variable to mend.
+    """
+    if not settings.access_token:
+        return
+    if not (settings.subdomain or settings.api_base):
+        raise SettingsError(
+            ["KOMMO_SUBDOMAIN is not set: KOMMO_ACCESS_TOKEN is, and the account it belongs to has to be known"]
+        )
+    try:
+        api_base(settings.subdomain, settings.api_base or None)
+    except RequestError as error:
+        name = "KOMMO_API_BASE" if settings.api_base else "KOMMO_SUBDOMAIN"
+        raise SettingsError([f"{name}: {error}"]) from None
 
 
 class Clients:
