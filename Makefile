@@ -16,7 +16,7 @@ help: ## Show this list
 
 setup: $(READY) redis ## Make .venv with the exact versions of requirements.lock, and see that a redis-server is there
 
-demo: setup ## Play a day at a small company: Redis, sandbox, receiver, two workers and beat, all local
+demo: $(READY) $(if $(REDIS_URL),,redis) ## Play a day at a small company: Redis, sandbox, receiver, two workers and beat, all local
 	$(BIN)/kommo demo $(ARGS)
 
 test: setup ## Run all tests

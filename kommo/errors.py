@@ -203,6 +203,11 @@ class NotFound(Refused):
     remedy = "Check the id: the entity may have been deleted"
 
 
+def named(error: BaseException) -> str:
+    """Say an error in one line, its kind first."""
+    return f"{type(error).__name__}: {error}"
+
+
 class Retry(Exception):
     """Raised by a handler: run it again later. Not an error, and not logged as one.
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from kommo.errors import DecodeError
+from kommo.errors import DecodeError, named
 from kommo.hooks.events import Event
 from kommo.hooks.normalise import normalise
 from kommo.queue import LOOPS
@@ -103,14 +103,14 @@ def _dead_letter(delivery: Delivery, error: Exception) -> DeadLetter:
         delivery=delivery.id,
         account=delivery.account_id,
         reason=reason,
-        error=f"{type(error).__name__}: {error}" if expected else type(error).__name__,
+        error=named(error) if expected else type(error).__name__,
     )
     return DeadLetter(
         id=delivery.id,
         kind="delivery",
         account_id=delivery.account_id,
         reason=reason,
-        error=f"{type(error).__name__}: {error}",
+        error=named(error),
         at_ms=time.time_ns() // 1_000_000,
         delivery_id=delivery.id,
         traceback="" if expected else "".join(traceback.format_exception(error)),

@@ -15,6 +15,7 @@ from kommo.store.chains import Lease
 from kommo.store.limiter import Slot
 from kommo.store.outbox import QUEUE, WriteOutcome
 from workers.loop import TURN_SECONDS, Loop, serve_accounts
+from workers.patience import patiently
 from workers.runtime import Runtime
 from workers.sending import Sending
 
@@ -101,18 +102,8 @@ class _Flush:
             self._record(sending.send(runtime.clients.caller(lease.account_id, held), results))
 
     def _record(self, outcome: WriteOutcome) -> None:
-        """Record how a write ended, again and again while Redis is away: it knows what it has recorded already."""
-        ends = time.monotonic() + _WRITE_SECONDS
-        while True:
-            try:
-                if not self._runtime.outbox.finish(outcome):
-                    _log.warning("write came too late: another worker has sent it too", write=outcome.write_id)
-            except StoreUnavailable:
-                if time.monotonic() >= ends:
-                    raise
-                time.sleep(0.2)
-            else:
-                return
+        if not patiently(lambda: self._runtime.outbox.finish(outcome)):
+            _log.warning("write came too late: another worker has sent it too", write=outcome.write_id)
 
     def _slot(self, turnstile: AccountTurnstile, ticket: str, *, until: float) -> Slot | None:
         """Wait for a slot within the account's turn; keep the place in the queue for the next turn."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import structlog
 
-from kommo.errors import ApiError, Refused, Reject, RequestError, Retry, TryLater
+from kommo.errors import ApiError, Refused, Reject, RequestError, Retry, TryLater, named
 from kommo.hooks.events import Event
 from kommo.router import Handler
 from kommo.store.chains import Lease
@@ -65,7 +65,7 @@ def ending_of(error: Exception, lease: Lease, handler: Handler) -> Ending:
     if failures + lease.crashes >= handler.attempts:
         return _given_up("attempts_exhausted", error)
     delay = backoff_ms(failures, at_least=error.after if isinstance(error, TryLater) else None)
-    _log.warning("handler failed, again later", error=_named(error), in_ms=delay, exc_info=not _is_ours(error))
+    _log.warning("handler failed, again later", error=named(error), in_ms=delay, exc_info=not _is_ours(error))
     return Ending("failed", delay_ms=delay)
 
 
@@ -94,7 +94,7 @@ def unreadable(lease: Lease, error: Exception) -> DeadLetter:
         kind="step",
         account_id=lease.account_id,
         reason="unreadable",
-        error=_named(error),
+        error=named(error),
         at_ms=time.time_ns() // 1_000_000,
         delivery_id="",
         traceback="".join(traceback.format_exception(error)),
@@ -104,14 +104,10 @@ def unreadable(lease: Lease, error: Exception) -> DeadLetter:
 
 
 def _given_up(reason: str, error: Exception) -> Ending:
-    _log.error("given up", reason=reason, error=_named(error), exc_info=not _is_ours(error))
-    return Ending("dead", reason=reason, error=_named(error), traceback="".join(traceback.format_exception(error)))
+    _log.error("given up", reason=reason, error=named(error), exc_info=not _is_ours(error))
+    return Ending("dead", reason=reason, error=named(error), traceback="".join(traceback.format_exception(error)))
 
 
 def _is_ours(error: Exception) -> bool:
     """A call that Kommo refused is told by its sentence; only a handler's own fault needs the traceback."""
     return isinstance(error, ApiError | RequestError)
-
-
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -1,17 +1,17 @@
 """Run: lease due lanes, call their handlers, record how each step ended together with the writes it asked for."""
 
+import itertools
 import json
 import re
 import time
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from kommo import log
 from kommo.api.later import Later
 from kommo.api.later import Step as AskedBy
-from kommo.errors import StoreUnavailable
 from kommo.hooks.events import Event
 from kommo.queue import LOOPS
 from kommo.router import Handler
@@ -20,11 +20,10 @@ from kommo.store.lanes import QUEUE, AskedWrite, Finished, StepOutcome
 from kommo.store.outbox import QUEUE as OUTBOX
 from workers.loop import TURN_SECONDS, Loop, serve_accounts, wake_sibling
 from workers.outcome import Ending, crashed, ending_of, gone, not_here, unreadable
+from workers.patience import patiently
 from workers.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
-#: Seconds for which an outcome is offered to a Redis that is away: the handler has run and must not run again.
-_PATIENCE_SECONDS: Final = 60.0
 
 
 def run(runtime: Runtime) -> None:
@@ -102,22 +101,17 @@ def _is_gone(runtime: Runtime, handler: str) -> bool:
 
 
 def _finish(runtime: Runtime, outcome: StepOutcome, *, take_next: bool) -> Taken:
-    """Record an outcome, again and again while Redis is away: it knows what it has recorded already."""
-    ends = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            if take_next:
-                finished, wake, taken = runtime.lanes.finish_and_take(outcome, runtime.token())
-            else:
-                (finished, wake), taken = runtime.lanes.finish(outcome), Taken((), 0)
-        except StoreUnavailable:
-            if time.monotonic() >= ends:
-                raise
-            runtime.stopping.wait(0.2)
-            take_next = False
-            continue
-        if finished is Finished.STALE:
-            _log.warning("step came too late, its writes are discarded", lane=outcome.lease.chain)
-        if wake:
-            runtime.waker.wake(LOOPS[OUTBOX])
-        return taken
+    """Record an outcome, and take the account's next step in the same breath if it comes through at once."""
+    takes = itertools.chain([take_next], itertools.repeat(False))
+
+    def record() -> tuple[Finished, bool, Taken]:
+        if next(takes):
+            return runtime.lanes.finish_and_take(outcome, runtime.token())
+        return *runtime.lanes.finish(outcome), Taken((), 0)
+
+    finished, wake, taken = patiently(record)
+    if finished is Finished.STALE:
+        _log.warning("step came too late, its writes are discarded", lane=outcome.lease.chain)
+    if wake:
+        runtime.waker.wake(LOOPS[OUTBOX])
+    return taken

@@ -10,7 +10,7 @@ import structlog
 
 from kommo.api.calls import Caller
 from kommo.api.writes import Write, request_of, result_of
-from kommo.errors import ApiError, NeedsAttention, Refused, RequestError, TryLater
+from kommo.errors import ApiError, NeedsAttention, Refused, RequestError, TryLater, named
 from kommo.store.chains import Lease
 from kommo.store.dead import DeadLetter
 from kommo.store.limiter import Slot
@@ -49,20 +49,20 @@ class Sending:
             method, path, body = request_of(ready)
             answer: Any = call(method, path, None, body)
         except (Refused, RequestError, ValueError) as error:
-            return self._dead("refused", _named(error), error)
+            return self._dead("refused", named(error), error)
         except ApiError as error:
             return self._again(error)
         except Exception as error:  # a fault of ours: kept with its traceback rather than tried for ever
-            return self._dead("sending_failed", _named(error), error)
+            return self._dead("sending_failed", named(error), error)
         made = result_of(self.write, answer).get("id", "")
         return self._outcome("done", result=str(made) if self.write.action == "create" else "")
 
     def _again(self, error: ApiError) -> WriteOutcome:
         failures = self.lease.failures + 1
         if failures >= ATTEMPTS and not isinstance(error, NeedsAttention):
-            return self._dead("attempts_exhausted", _named(error), error)
+            return self._dead("attempts_exhausted", named(error), error)
         delay = backoff_ms(failures, at_least=error.after if isinstance(error, TryLater) else None)
-        _log.warning("write failed, again later", write=self.write.id, error=_named(error), in_ms=delay)
+        _log.warning("write failed, again later", write=self.write.id, error=named(error), in_ms=delay)
         return self._outcome("failed", delay_ms=delay)
 
     def _dead(self, reason: str, sentence: str, error: Exception | None = None) -> WriteOutcome:
@@ -86,7 +86,3 @@ class Sending:
         self, verb: Verb, *, delay_ms: int = 0, result: str = "", dead: DeadLetter | None = None
     ) -> WriteOutcome:
         return WriteOutcome(self.lease, verb, self.sender, self.write.id, delay_ms=delay_ms, result=result, dead=dead)
-
-
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
