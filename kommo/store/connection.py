@@ -1,5 +1,6 @@
 """Connect to Redis: no retries behind our back, short deadlines, one error for "Redis is away"."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -38,8 +39,10 @@ _AWAY: Final = (
     ClusterDownError,
     ClusterError,
 )
-#: Answers of a Redis that is there but cannot store: no error class of their own in the client.
-_AWAY_ANSWERS: Final = ("MISCONF", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN")
+#: Answers of a Redis that is there but cannot store; an error inside a script comes with the script's name around it.
+_AWAY_ANSWERS: Final = re.compile(
+    r"(?:^|[\s-])(?:OOM|MISCONF|READONLY|LOADING|CLUSTERDOWN|MASTERDOWN|NOREPLICAS|TRYAGAIN)\b"
+)
 
 
 def connect(url: str, *, connect_seconds: float = WORKER_CONNECT, answer_seconds: float = WORKER_ANSWER) -> Redis:
@@ -62,7 +65,7 @@ def translated() -> Iterator[None]:
     except _AWAY as error:
         raise StoreUnavailable(_sentence(error)) from error
     except ResponseError as error:
-        if not _says_away(str(error)):
+        if not _AWAY_ANSWERS.search(str(error)):
             raise
         raise StoreUnavailable(_sentence(error)) from error
 
@@ -72,11 +75,6 @@ def now_ms(redis: Redis) -> int:
     answer: Any = redis.time()
     seconds, micros = answer
     return int(seconds) * 1000 + int(micros) // 1000
-
-
-def _says_away(answer: str) -> bool:
-    # An error inside a script comes with the script's name around it.
-    return answer.startswith(_AWAY_ANSWERS) or any(f" {word} " in answer for word in ("OOM", "MISCONF", "READONLY"))
 
 
 def _sentence(error: RedisError) -> str:
