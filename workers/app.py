@@ -1,5 +1,6 @@
 """Compose the fleet: the Celery app, and each process's runtime. `celery -A workers.app worker -P threads`."""
 
+import contextlib
 import os
 import sys
 import threading
@@ -10,15 +11,18 @@ from celery import Celery, signals
 
 from kommo import log
 from kommo.api.clients import check_address
-from kommo.errors import KommoError, SettingsError
-from kommo.queue import QUEUES, configure
+from kommo.errors import KommoError, SettingsError, StoreUnavailable
+from kommo.queue import LOOPS, QUEUES, configure
 from kommo.settings import Settings
+from kommo.store.connection import connect
+from kommo.store.fleet import Fleet
 from workers.handlers import load
-from workers.runtime import Runtime
+from workers.runtime import Runtime, capacity_of_children, capacity_of_threads
 from workers.sweeper import Sweeper
 
 #: Threads of a worker unless -c says otherwise: most wait for Kommo or Redis at any moment.
 THREADS: Final = 16
+_THREADS_POOL: Final = "celery.concurrency.thread"
 #: Seconds between two looks at what may be dropped from the inboxes.
 _TRIM_SECONDS: Final = 60.0
 
@@ -31,7 +35,7 @@ class _Process:
     lock = threading.Lock()
     runtime: Runtime | None = None
     pid = 0
-    concurrency = THREADS
+    capacity = capacity_of_threads(THREADS)
 
 
 def settings_or_exit() -> Settings:
@@ -47,7 +51,7 @@ def runtime() -> Runtime:
     with _Process.lock:
         if _Process.runtime is None or _Process.pid != os.getpid():
             settings = settings_or_exit()
-            _Process.runtime = Runtime.compose(settings, load(settings.handlers), _Process.concurrency)
+            _Process.runtime = Runtime.compose(settings, load(settings.handlers), _Process.capacity)
             _Process.pid = os.getpid()
         return _Process.runtime
 
@@ -79,23 +83,34 @@ def _log(loglevel: Any = None, **_: Any) -> None:
 @signals.celeryd_init.connect
 def _size(conf: Any, options: dict[str, Any], **_: Any) -> None:
     """Choose the pool's size for threads, and refuse to start with handlers that cannot be loaded."""
-    threads = getattr(options.get("pool"), "__module__", "") == "celery.concurrency.thread"
+    threads = getattr(options.get("pool"), "__module__", "") == _THREADS_POOL
     if threads and not options.get("concurrency"):
         conf.worker_concurrency = THREADS
     settings = settings_or_exit()
     try:
         check_address(settings)
         load(settings.handlers)
+        _check_shards(settings)
     except KommoError as error:
         sys.exit(f"Workers and beat cannot start.\n{error}")
+
+
+def _check_shards(settings: Settings) -> None:
+    redis = connect(settings.redis_url)
+    try:
+        Fleet(redis).check_shards(settings.shards)
+    except StoreUnavailable:
+        return  # Celery waits for Redis; the number is the same when it is back
+    finally:
+        redis.close()
 
 
 @signals.worker_ready.connect
 def _begin(sender: Any, **_: Any) -> None:
     """Start sweeping, in the process that outlives the pool's children."""
-    _Process.concurrency = sender.controller.concurrency
+    pool, size = sender.controller.pool_cls.__module__, sender.controller.concurrency
+    _Process.capacity = capacity_of_threads(size) if pool == _THREADS_POOL else capacity_of_children(size)
     here = runtime()
-    here.fleet.check_shards(here.settings.shards)
     for sentence in here.settings.unknown:
         structlog.get_logger(__name__).warning(sentence)
     Sweeper(here).start()
@@ -104,10 +119,18 @@ def _begin(sender: Any, **_: Any) -> None:
 @signals.worker_process_init.connect
 def _child(**_: Any) -> None:
     """A prefork child runs one loop at a time."""
-    _Process.concurrency = 1
+    _Process.capacity = capacity_of_children(1)
 
 
 @signals.worker_shutting_down.connect
 def _stop(**_: Any) -> None:
     if _Process.runtime is not None:
         _Process.runtime.stopping.set()
+
+
+@signals.worker_shutdown.connect
+def _leave(**_: Any) -> None:
+    """Say at once that this worker is gone; it would be noticed in 5 s."""
+    if _Process.runtime is not None:
+        with contextlib.suppress(StoreUnavailable):
+            _Process.runtime.fleet.leave(_Process.runtime.process, LOOPS)

@@ -76,5 +76,5 @@ def _pick(runtime: Runtime, loop: Loop, name: str) -> Picked:
 
 def wake_sibling(runtime: Runtime, queue: str, awake: int) -> None:
     """Ask for one more loop where the fleet may run one more."""
-    if awake < runtime.fleet_capacity.get(queue, 1):
+    if awake < runtime.fleet_capacity(queue):
         runtime.waker.wake(LOOPS[queue])

@@ -3,6 +3,7 @@
 import itertools
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,18 +29,25 @@ from workers.keeper import Keeper
 
 #: Threads that run loops leave free for drains and the flush.
 _RESERVED_THREADS: Final = 3
+#: Seconds for which what the fleet may run is taken as known.
+_CAPACITY_SECONDS: Final = 1.0
 
 
-def capacity_for(concurrency: int) -> Mapping[str, int]:
-    """Say how many loops a pool of so many threads (or processes) may run per queue.
+def capacity_of_threads(threads: int) -> Mapping[str, int]:
+    """Say how many loops a process with so many threads may run per queue.
 
     Handlers may be slow; draining and sending must not wait for them, so run loops never take all of the pool.
     """
     return {
-        "inbox": 1 if concurrency <= _RESERVED_THREADS else 2,
-        "lanes": max(1, concurrency - _RESERVED_THREADS),
+        "inbox": 1 if threads <= _RESERVED_THREADS else 2,
+        "lanes": max(1, threads - _RESERVED_THREADS),
         "outbox": 1,
     }
+
+
+def capacity_of_children(children: int) -> Mapping[str, int]:
+    """Say the same of a worker with so many prefork children, each of which runs one loop at a time."""
+    return {"inbox": min(2, children), "lanes": children, "outbox": 1}
 
 
 class Gates:
@@ -73,8 +81,6 @@ class Runtime:
     keeper: Keeper = field(default_factory=Keeper)
     process: str = field(default_factory=lambda: f"{os.getpid()}-{uuid4().hex[:12]}")
     stopping: threading.Event = field(default_factory=threading.Event)
-    #: What the whole fleet may run per queue; the sweeper keeps it up to date.
-    fleet_capacity: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.inbox = Inbox(self.redis, self.keys)
@@ -86,18 +92,28 @@ class Runtime:
         self.clients = Clients(self.accounts, self.limiter, self.settings.api_base)
         self.fleet = Fleet(self.redis)
         self._numbers = itertools.count(1)
+        self._capacity: Mapping[str, int] = {}
+        self._capacity_read = 0.0
 
     @classmethod
-    def compose(cls, settings: Settings, router: Router, concurrency: int) -> "Runtime":
+    def compose(cls, settings: Settings, router: Router, capacity: Mapping[str, int]) -> "Runtime":
         """Build a process's parts; nothing is sent yet."""
         return cls(
             settings=settings,
             router=router,
             redis=connect(settings.redis_url),
             keys=Keys(settings.shards),
-            gates=Gates(capacity_for(concurrency)),
+            gates=Gates(capacity),
             waker=Waker(publisher(settings.broker)),
         )
+
+    def fleet_capacity(self, queue: str) -> int:
+        """Say how many loops the whole fleet may run on a queue, as of a second ago at the most."""
+        now = time.monotonic()
+        if now - self._capacity_read > _CAPACITY_SECONDS:
+            self._capacity_read = now
+            self._capacity = self.fleet.capacity()
+        return self._capacity.get(queue, 1)
 
     def token(self) -> str:
         """Make a token or loop name that nobody else ever uses."""

@@ -39,8 +39,7 @@ class Sweeper:
     def sweep(self) -> None:
         """Announce this process; and, if no other one has within the last second, wake loops for what is late."""
         runtime = self._runtime
-        totals = runtime.fleet.announce(runtime.process, runtime.gates.capacity, runtime.router.handlers)
-        runtime.fleet_capacity.update(totals)
+        runtime.fleet.announce(runtime.process, runtime.gates.capacity, runtime.router.handlers)
         if not runtime.fleet.claim_sweep(runtime.process, ms=int(EVERY_SECONDS * 900)):
             return
         for queue, task in LOOPS.items():

@@ -8,6 +8,7 @@ from typing import Any, Final
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
     ClusterDownError,
     ClusterError,
@@ -15,6 +16,7 @@ from redis.exceptions import (
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -38,6 +40,9 @@ _AWAY: Final = (
     OutOfMemoryError,
     ClusterDownError,
     ClusterError,
+    # Sent elsewhere by a cluster on the move (a MovedError is one too), without the words below in the text.
+    AskError,
+    TryAgainError,
 )
 #: Answers of a Redis that is there but cannot store; an error inside a script comes with the script's name around it.
 _AWAY_ANSWERS: Final = re.compile(

@@ -1,5 +1,6 @@
 """The fleet: which worker processes live, what they can do, which handlers they know."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -21,19 +22,28 @@ class Fleet:
         self._redis = redis
         self._scripts = Scripts(redis)
 
-    def announce(self, process: str, capacity: Mapping[str, int], handlers: Iterable[str]) -> dict[str, int]:
-        """Say that a process lives, with the loops it may run per queue; give the whole fleet's capacity."""
+    def announce(self, process: str, capacity: Mapping[str, int], handlers: Iterable[str]) -> None:
+        """Say that a process lives, how many loops it may run per queue, and which handlers it knows."""
         args: list[str | int | bytes] = [process, LIFE_MS, len(capacity)]
         for queue, loops in capacity.items():
             args += [queue, loops]
         keys = [f"{_TAG}:processes", f"{_TAG}:capacity", f"{_TAG}:handlers"]
-        totals = self._scripts.run(Call("fleet_announce", keys, [*args, *handlers]))
-        return dict(zip(capacity, totals, strict=True))
+        self._scripts.run(Call("fleet_announce", keys, [*args, *handlers]))
 
-    def leave(self, process: str) -> None:
+    def leave(self, process: str, queues: Iterable[str]) -> None:
         """Say that a process ends."""
         with translated():
             self._redis.zrem(f"{_TAG}:processes", process)
+            self._redis.hdel(f"{_TAG}:capacity", *(f"{process} {queue}" for queue in queues))
+
+    def capacity(self) -> Counter[str]:
+        """Add up how many loops the announced processes may run per queue."""
+        with translated():
+            rows: Any = self._redis.hgetall(f"{_TAG}:capacity")
+        totals: Counter[str] = Counter()
+        for name, loops in rows.items():
+            totals[name.decode().rpartition(" ")[2]] += int(loops)
+        return totals
 
     def size(self) -> int:
         """Count the living processes."""

@@ -69,8 +69,10 @@ class PrivateServer:
         command = [str(find_server()), "--port", "0", "--unixsocket", str(self._path("redis.sock"))]
         command += ["--dir", str(self._folder), "--appendonly", "yes", "--appendfsync", self._fsync]
         command += ["--maxmemory-policy", "noeviction", "--save", "", "--logfile", str(self._path("redis.log"))]
-        # Its own process group: a Ctrl-C in the terminal is ours to handle, not Redis's.
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        # What it says before it knows its log file goes there as well.
+        with self._path("redis.log").open("ab") as said:
+            # Its own process group: a Ctrl-C in the terminal is ours to handle, not Redis's.
+            self._process = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
         self._wait()
         return self
 
@@ -110,9 +112,9 @@ class PrivateServer:
                     time.sleep(0.005)
         finally:
             client.close()
-        log = self._path("redis.log")
-        said = log.read_text("utf-8", "replace")[-2000:] if log.exists() else "nothing"
+        said = self._path("redis.log").read_text("utf-8", "replace")[-2000:]
         self._end(signal.SIGKILL)
+        self.stop()
         raise StoreError(f"the private Redis did not start; it said: {said}")
 
     def _end(self, how: signal.Signals) -> None:

@@ -1,11 +1,10 @@
 --! uses _time
--- Say that a worker process is alive, what it can do and which handlers it knows; ask what the whole fleet can do.
+-- Say that a worker process is alive, what it can do and which handlers it knows; forget those that are gone.
 --
 -- KEYS[1] processes zset  process -> ms at which it counts as gone
 -- KEYS[2] capacity  hash  "process queue" -> loops it may run on that queue
 -- KEYS[3] handlers  zset  handler -> ms at which a process last announced it
 -- ARGV: process, life (ms), number of queues, then per queue: name, capacity; then the handlers
--- Returns the fleet's capacity per queue, in the order given.
 
 local process, life, n = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = now_ms()
@@ -17,12 +16,3 @@ for _, gone in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', string.format('%.0f'
   redis.call('ZREM', KEYS[1], gone)
   for i = 0, n - 1 do redis.call('HDEL', KEYS[2], gone .. ' ' .. ARGV[4 + 2 * i]) end
 end
-
-local result = {}
-local living = redis.call('ZRANGE', KEYS[1], 0, -1)
-for i = 0, n - 1 do
-  local sum = 0
-  for _, one in ipairs(living) do sum = sum + tonumber(redis.call('HGET', KEYS[2], one .. ' ' .. ARGV[4 + 2 * i]) or '0') end
-  result[#result + 1] = sum
-end
-return result

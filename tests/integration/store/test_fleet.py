@@ -9,8 +9,9 @@ from kommo.store.fleet import Fleet
 
 def test_processes_add_up_to_the_fleets_capacity(redis: Redis) -> None:
     fleet = Fleet(redis)
-    assert fleet.announce("a", {"lanes": 13, "outbox": 1}, ["h"]) == {"lanes": 13, "outbox": 1}
-    assert fleet.announce("b", {"lanes": 5, "outbox": 1}, ["h"]) == {"lanes": 18, "outbox": 2}
+    fleet.announce("a", {"lanes": 13, "outbox": 1}, ["h"])
+    fleet.announce("b", {"lanes": 5, "outbox": 1}, ["h"])
+    assert fleet.capacity() == {"lanes": 18, "outbox": 2}
     assert fleet.size() == 2
 
 
@@ -19,15 +20,16 @@ def test_a_process_that_is_silent_for_too_long_no_longer_counts(redis: Redis) ->
     fleet.announce("dies", {"lanes": 13}, [])
     redis.zadd("kommo:{fleet}:processes", {"dies": 1})
     assert fleet.size() == 0
-    assert fleet.announce("lives", {"lanes": 2}, []) == {"lanes": 2}
-    assert redis.hgetall("kommo:{fleet}:capacity") == {b"lives lanes": b"2"}
+    fleet.announce("lives", {"lanes": 2}, [])
+    assert fleet.capacity() == {"lanes": 2}
 
 
 def test_a_process_that_leaves_is_gone_at_once(redis: Redis) -> None:
     fleet = Fleet(redis)
-    fleet.announce("a", {}, [])
-    fleet.leave("a")
+    fleet.announce("a", {"lanes": 3, "outbox": 1}, [])
+    fleet.leave("a", ["lanes", "outbox"])
     assert fleet.size() == 0
+    assert fleet.capacity() == {}
 
 
 def test_a_handler_is_known_since_it_was_last_announced(redis: Redis) -> None:
