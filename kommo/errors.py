@@ -10,8 +10,7 @@ KommoError
 │   └── AccountMismatch       the body names another account than the one that was proven
 ├── SignatureError            no proof, or a wrong one
 ├── StoreError                what lies in Redis
-│   ├── StoreUnavailable      Redis is away: not reached, loading, full, read-only
-│   └── StaleLease            somebody else holds the lane now; nothing was changed
+│   └── StoreUnavailable      Redis is away: not reached, loading, full, read-only
 ├── RequestError              a call that is wrong before it is sent
 └── ApiError                  what Kommo answered, or that it did not; sorted by what the caller must do
     ├── TryLater              the same call may work later; `.after` seconds when Kommo said so
@@ -89,10 +88,6 @@ class StoreError(KommoError):
 
 class StoreUnavailable(StoreError):
     """Redis cannot store or answer now: not reached in time, loading, full, read-only, no cluster."""
-
-
-class StaleLease(StoreError):
-    """The lease has passed to somebody else; the step's outcome was not recorded."""
 
 
 class RequestError(KommoError):

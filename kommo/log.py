@@ -7,9 +7,9 @@ Bind what a line is about with `about(delivery=…, account=…, event=…, hand
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -43,12 +43,19 @@ def mask(text: str) -> str:
 
 
 def _masked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    for name, value in event.items():
-        if name in _SECRET_NAMES:
-            event[name] = "***"
-        elif isinstance(value, str):
-            event[name] = mask(value)
-    return event
+    return {name: _masked_value(name, value) for name, value in event.items()}
+
+
+def _masked_value(name: object, value: Any) -> Any:
+    if name in _SECRET_NAMES:
+        return "***"
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {inner: _masked_value(inner, item) for inner, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked_value(None, item) for item in value]
+    return mask(value if isinstance(value, str) else repr(value))
 
 
 def configure(*, level: str = "INFO", stream: TextIO | None = None, json: bool | None = None) -> None:

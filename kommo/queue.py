@@ -5,6 +5,7 @@ acknowledged, retried or given a time; docs/adr/0002-redis-holds-the-work.md has
 """
 
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -62,6 +63,9 @@ class Waker:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        #: What to do with a hint that cannot be sent. A worker runs the loop itself: the broker may be the same Redis
+        #: that is full, and would stay full if nobody worked.
+        self.otherwise: Callable[[str], None] = lambda _: None
         self._wanted: set[str] = set()
         self._changed = threading.Condition()
         self._closed = False
@@ -100,10 +104,13 @@ class Waker:
             self._app.send_task(task_name(queue), queue=queue, expires=_HINT_SECONDS, retry=False)
         except Exception as error:  # whatever the broker's client raises, a lost hint is harmless
             _log.warning("hint not sent; a sweeper will notice the work", queue=queue, error=type(error).__name__)
+            self.otherwise(queue)
 
 
 def publisher(broker: str) -> Any:
     """Make an app that can send hints and knows no tasks."""
     app = Celery("kommo", set_as_current=False)
     configure(app, broker)
+    # A consumer waits in BRPOP for longer than this; who only sends must not hang on a dead connection.
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "socket_timeout": 5}
     return app

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
@@ -39,13 +39,24 @@ class Secret(str):
 
 def near(name: str, choices: Sequence[str]) -> str:
     """Suggest what was probably meant, as the end of a sentence."""
-    found = difflib.get_close_matches(name, choices, 1)
+    # All names begin alike, so the library's own threshold finds a neighbour for any of them.
+    found = difflib.get_close_matches(name, choices, 1, cutoff=0.8)
     return f"; did you mean {found[0]}?" if found else ""
 
 
+def _split(text: str) -> SplitResult | None:
+    """Split a URL; None when it has brackets or a port that none can have."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return None
+    return None if port == 0 else parts
+
+
 def redis_url(text: str) -> Secret:
-    parts = urlsplit(text)
-    if parts.scheme not in {"redis", "rediss", "unix"} or not (parts.hostname or parts.path):
+    parts = _split(text)
+    if not parts or parts.scheme not in {"redis", "rediss", "unix"} or not (parts.hostname or parts.path):
         raise ValidationError("is not a Redis URL: write redis://host:6379/0, rediss://host:6379/0 or unix:///path")
     return Secret(text)
 
@@ -57,8 +68,8 @@ def broker_url(text: str) -> Secret:
 
 
 def web_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    parts = _split(text)
+    if not parts or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValidationError("is not a web address: write https://hooks.example.com")
     return text.rstrip("/")
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from flask import Blueprint, Response, jsonify
 from redis import Redis
 
-from kommo.errors import StoreUnavailable
+from kommo.errors import StoreError, StoreUnavailable
 from kommo.queue import LOOPS
 from kommo.store.connection import translated
 from kommo.store.fleet import Fleet
@@ -36,8 +36,9 @@ class Health:
         return jsonify(status="degraded" if reasons else "ready", reasons=reasons), 200
 
     def _reasons(self) -> list[str]:
+        workers = self.fleet.size()
         found = [
-            (self.fleet.size() == 0, "no worker has been seen for 5 s: deliveries are kept, and wait"),
+            (workers == 0, "no worker has been seen for 5 s: deliveries are kept, and wait"),
             (
                 self._overdue(),
                 "work has been waiting for more than a minute: start more workers, or look at their logs",
@@ -48,7 +49,18 @@ class Health:
             ),
             (self._evicts(), "Redis may evict work when memory runs out: set maxmemory-policy noeviction"),
         ]
-        return [reason for wrong, reason in found if wrong]
+        # A worker has put the number of shards on record before it is seen, so that asking records nothing here.
+        shards = self._other_shards() if workers else []
+        return [reason for wrong, reason in found if wrong] + shards
+
+    def _other_shards(self) -> list[str]:
+        try:
+            self.fleet.check_shards(self.keys.shards)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            return [str(error)]
+        return []
 
     def _overdue(self) -> bool:
         return any(

@@ -1,4 +1,4 @@
-"""The webhook doors: prove the sender, store the bytes, answer. Nothing else happens in the request.
+"""The webhook doors: prove the sender, store the bytes, answer. Only a body that repeats another one is decoded here.
 
 https://developers.kommo.com/docs/webhooks-general: an answer counts within 2 s, 100-299 is a success, a redirect is
 not, and more than a hundred failures in two hours may switch the webhook off.
@@ -102,10 +102,13 @@ def blueprint(doors: Doors) -> Blueprint:
         ("/webhooks/<account>/", doors.by_header),
         ("/webhooks/<account>/<signature>/", doors.by_path),
     ):
-        routes.add_url_rule(rule, view.__name__, view, methods=["POST"], provide_automatic_options=False)
+        # Both forms by name: left to strict_slashes, a wrong method without the slash comes out as a 404.
+        for form in (rule, rule.removesuffix("/")):
+            routes.add_url_rule(form, view.__name__, view, methods=["POST"], provide_automatic_options=False)
     routes.register_error_handler(SignatureError, _refused)
     routes.register_error_handler(StoreUnavailable, _not_stored)
-    routes.register_error_handler(HTTPException, _plain)
+    # Of the app, because what no route takes belongs to no blueprint.
+    routes.app_errorhandler(HTTPException)(_plain)
     return routes
 
 
@@ -129,7 +132,7 @@ def _delivery_id() -> str:
 
 def _refused(error: SignatureError) -> Response:
     _log.warning("delivery refused", reason=str(error), remote=request.remote_addr)
-    return Response(status=401)
+    return _closing(401)
 
 
 def _not_stored(error: StoreUnavailable) -> Response:
@@ -138,10 +141,14 @@ def _not_stored(error: StoreUnavailable) -> Response:
 
 
 def _plain(error: HTTPException) -> Response:
-    """Answer without a page; the connection is closed because the body may not have been read."""
-    _log.warning("delivery refused", reason=error.description, status=error.code, remote=request.remote_addr)
-    response = Response(status=error.code)
-    response.headers["Connection"] = "close"
+    """Answer without a page."""
+    _log.warning("request refused", reason=error.description, status=error.code, remote=request.remote_addr)
+    response = _closing(error.code)
     if isinstance(allowed := getattr(error, "valid_methods", None), list):
         response.headers["Allow"] = ", ".join(allowed)
     return response
+
+
+def _closing(status: int | None) -> Response:
+    """Answer and close the connection, because the body may not have been read."""
+    return Response(status=status, headers={"Connection": "close"})

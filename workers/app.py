@@ -16,7 +16,10 @@ from kommo.queue import LOOPS, QUEUES, configure
 from kommo.settings import Settings
 from kommo.store.connection import connect
 from kommo.store.fleet import Fleet
+from workers.drain import drain
+from workers.flush import flush
 from workers.handlers import load
+from workers.run import run
 from workers.runtime import Runtime, capacity_of_children, capacity_of_threads
 from workers.sweeper import Sweeper
 
@@ -25,6 +28,8 @@ THREADS: Final = 16
 _THREADS_POOL: Final = "celery.concurrency.thread"
 #: Seconds between two looks at what may be dropped from the inboxes.
 _TRIM_SECONDS: Final = 60.0
+
+_LOOPS: Final = {"drain": drain, "run": run, "flush": flush}
 
 app = Celery("workers", include=["workers.tasks"])
 
@@ -111,9 +116,15 @@ def _begin(sender: Any, **_: Any) -> None:
     pool, size = sender.controller.pool_cls.__module__, sender.controller.concurrency
     _Process.capacity = capacity_of_threads(size) if pool == _THREADS_POOL else capacity_of_children(size)
     here = runtime()
+    here.waker.otherwise = _serve_here
     for sentence in here.settings.unknown:
         structlog.get_logger(__name__).warning(sentence)
     Sweeper(here).start()
+
+
+def _serve_here(task: str) -> None:
+    """Run a loop outside the pool, because the hint for it could not be sent."""
+    threading.Thread(target=_LOOPS[task], args=(runtime(),), name=f"{task} here", daemon=True).start()
 
 
 @signals.worker_process_init.connect

@@ -15,13 +15,9 @@ def trim_inboxes(runtime: Runtime) -> int:
     received_after_ms = time.time_ns() // 1_000_000 - settings.retention * 1000
     dropped = 0
     for account_id in runtime.inbox.accounts():
-        while not runtime.stopping.is_set():
-            trimmed = runtime.inbox.trim(
-                account_id, received_after_ms=received_after_ms, max_bytes=settings.retention_bytes
-            )
-            dropped += trimmed
-            if not trimmed:
-                break
+        dropped += runtime.inbox.trim(
+            account_id, received_after_ms=received_after_ms, max_bytes=settings.retention_bytes
+        )
     if dropped:
         _log.info("handled deliveries dropped", deliveries=dropped)
     return dropped

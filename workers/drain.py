@@ -21,8 +21,10 @@ from workers.loop import TURN_SECONDS, Loop, serve_accounts
 from workers.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
-#: Deliveries that go through one script together.
+#: Deliveries that go through one script together, and events and steps after which it gets no more: while it runs,
+#: Redis does nothing else.
 _BATCH: Final = 32
+_BATCH_STEPS: Final = 500
 #: How long an account stays with its drain unless the next batch renews it, in ms. After a death the account stands
 #: still for as long. Two drains at once do no harm: the cursor lets only one of them through.
 _HOLD_MS: Final = 3_000
@@ -52,14 +54,22 @@ def _drain_account(runtime: Runtime, account_id: int) -> None:
 
 
 def _normalise(runtime: Runtime, account_id: int, cursor: str, entries: Sequence[Entry]) -> Batch:
+    """Make a batch of as many entries as one script should take, at least one."""
     events: list[RoutedEvent] = []
     dead: list[DeadLetter] = []
+    steps = taken = 0
     for entry in entries:
         try:
-            events += _route(runtime, entry)
+            routed = _route(runtime, entry)
         except Exception as error:  # an undecodable delivery, or a fault of ours: neither may stop the account
             dead.append(_dead_letter(entry.delivery, error))
-    return Batch(account_id, cursor, entries[-1].stream_id if entries else cursor, events, dead)
+        else:
+            events += routed
+            steps += sum(len(event.steps) + 1 for event in routed)
+        taken += 1
+        if steps >= _BATCH_STEPS:
+            break
+    return Batch(account_id, cursor, entries[taken - 1].stream_id if entries else cursor, events, dead)
 
 
 def _route(runtime: Runtime, entry: Entry) -> list[RoutedEvent]:

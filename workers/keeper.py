@@ -9,18 +9,26 @@ from typing import Final
 import structlog
 
 from kommo.errors import StoreUnavailable
-from kommo.store.chains import LEASE_MS, Chains, Lease
+from kommo.store.chains import Chains, Lease
+from kommo.store.connection import connect
+from kommo.store.keys import Keys
+from kommo.store.lanes import QUEUE as LANES
+from kommo.store.outbox import QUEUE as OUTBOX
 
 _log = structlog.get_logger(__name__)
-#: Seconds between two renewals: a lease survives two that fail.
-_EVERY: Final = LEASE_MS / 1000 / 3
+#: Seconds between two renewals, and how long one may take: a lease of 5 s survives two that fail.
+_EVERY: Final = 1.0
+_ANSWER: Final = 0.5
 
 
 class Keeper:
     """Renews leases until their work is done, or has taken longer than it may."""
 
-    def __init__(self) -> None:
-        self._kept: dict[Lease, tuple[Chains, float]] = {}
+    def __init__(self, redis_url: str, keys: Keys) -> None:
+        # A connection of its own, with short deadlines: a renewal that hangs must leave time for the next.
+        self._redis = connect(redis_url, connect_seconds=_ANSWER, answer_seconds=_ANSWER)
+        self._chains = {queue: Chains(queue, self._redis, keys) for queue in (LANES, OUTBOX)}
+        self._kept: dict[Lease, tuple[str, float]] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
@@ -30,7 +38,7 @@ class Keeper:
     def holding(self, chains: Chains, lease: Lease, *, seconds: float) -> Iterator[None]:
         """Keep a lease while the block runs, for at most so long; after that it ends and somebody else may take it."""
         with self._lock:
-            self._kept[lease] = (chains, time.monotonic() + seconds)
+            self._kept[lease] = (chains.queue, time.monotonic() + seconds)
         try:
             yield
         finally:
@@ -40,6 +48,7 @@ class Keeper:
     def stop(self) -> None:
         self._stopped.set()
         self._thread.join(timeout=_EVERY + 1)
+        self._redis.close()
 
     def _run(self) -> None:
         while not self._stopped.wait(_EVERY):
@@ -47,13 +56,15 @@ class Keeper:
                 self._renew_all()
             except StoreUnavailable as error:
                 _log.warning("leases not renewed", error=str(error))
+            except Exception:  # whatever it was, all other leases of the process hang on this thread
+                _log.exception("leases not renewed")
 
     def _renew_all(self) -> None:
         now = time.monotonic()
         with self._lock:
             kept = dict(self._kept)
-        for chains in {id(chains): chains for chains, _ in kept.values()}.values():
-            leases = [lease for lease, (owner, ends) in kept.items() if owner is chains and ends > now]
+        for queue, chains in self._chains.items():
+            leases = [lease for lease, (its, ends) in kept.items() if its == queue and ends > now]
             for lease, held in chains.renew(leases).items():
                 if not held:
                     self._drop(lease, "lost: its work will be discarded")

@@ -49,32 +49,34 @@ def serve_accounts(runtime: Runtime, loop: Loop, *, budget: float = BUDGET_SECON
 
 
 def _serve_until(runtime: Runtime, loop: Loop, ends: float) -> None:
-    name = runtime.token()
+    name, first = runtime.token(), True
     while not runtime.stopping.is_set():
         if time.monotonic() >= ends:
             runtime.waker.wake(LOOPS[loop.queue])
             return
-        picked = _pick(runtime, loop, name)
+        picked = _pick(runtime, loop, name, first=first)
+        first = False
         if picked.account_id is not None:
             if picked.more:
-                wake_sibling(runtime, loop.queue, picked.awake)
+                wake_sibling(runtime, loop.queue, picked.account_id)
             loop.serve(picked.account_id)
         elif not loop.linger():
             return
 
 
-def _pick(runtime: Runtime, loop: Loop, name: str) -> Picked:
+def _pick(runtime: Runtime, loop: Loop, name: str, *, first: bool) -> Picked:
     shards = runtime.keys.shards
-    first = random.randrange(shards)  # noqa: S311 - so that no shard always comes last
-    picked = Picked(None, 0, 0)
-    for shard in range(first, first + shards):
-        picked = runtime.loops[loop.queue].pick(shard % shards, name, hold_ms=loop.hold_ms)
+    start = random.randrange(shards)  # noqa: S311 - so that no shard always comes last
+    picked = Picked(None, 0)
+    for shard in range(start, start + shards):
+        picked = runtime.loops[loop.queue].pick(shard % shards, name, first=first, hold_ms=loop.hold_ms)
         if picked.account_id is not None:
             break
     return picked
 
 
-def wake_sibling(runtime: Runtime, queue: str, awake: int) -> None:
-    """Ask for one more loop where the fleet may run one more."""
-    if awake < runtime.fleet_capacity(queue):
+def wake_sibling(runtime: Runtime, queue: str, account_id: int) -> None:
+    """Ask for one more loop where the fleet may run one more, and none is on its way."""
+    shard = runtime.keys.shard(account_id)
+    if runtime.loops[queue].want_sibling(shard, at_most=runtime.fleet_capacity(queue)):
         runtime.waker.wake(LOOPS[queue])

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import structlog
 
+from kommo.api.calls import NO_TURN
 from kommo.errors import ApiError, Refused, Reject, RequestError, Retry, TryLater, named
 from kommo.hooks.events import Event
 from kommo.router import Handler
@@ -17,6 +18,9 @@ from kommo.store.lanes import Verb
 from workers.backoff import backoff_ms
 
 _log = structlog.get_logger(__name__)
+#: Leases that may end unfinished before a step is given up, if its handler has not more attempts. Apart from the
+#: attempts: a lost answer of Redis looks the same as a crash, and is nobody's failure.
+CRASHES: Final = 3
 #: ms after which a lane whose handler nobody here knows is looked at again.
 _NOT_HERE_MS: Final = 3_000
 
@@ -59,10 +63,13 @@ def ending_of(error: Exception, lease: Lease, handler: Handler) -> Ending:
     if isinstance(error, Reject):
         _log.info("rejected by the handler", reason=error.reason)
         return Ending("dead", reason="rejected", error=error.reason)
+    if isinstance(error, ApiError) and error.code == NO_TURN:
+        # Nothing was sent and nobody is to blame: the fleet has more to say than Kommo listens to.
+        return Ending("again", delay_ms=backoff_ms(lease.runs + 1))
     if isinstance(error, Refused | RequestError):
         return _given_up("refused", error)
     failures = lease.failures + 1
-    if failures + lease.crashes >= handler.attempts:
+    if failures >= handler.attempts:
         return _given_up("attempts_exhausted", error)
     delay = backoff_ms(failures, at_least=error.after if isinstance(error, TryLater) else None)
     _log.warning("handler failed, again later", error=named(error), in_ms=delay, exc_info=not _is_ours(error))

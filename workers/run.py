@@ -1,6 +1,5 @@
 """Run: lease due lanes, call their handlers, record how each step ended together with the writes it asked for."""
 
-import itertools
 import json
 import re
 import time
@@ -19,7 +18,7 @@ from kommo.store.chains import Lease, Taken
 from kommo.store.lanes import QUEUE, AskedWrite, Finished, StepOutcome
 from kommo.store.outbox import QUEUE as OUTBOX
 from workers.loop import TURN_SECONDS, Loop, serve_accounts, wake_sibling
-from workers.outcome import Ending, crashed, ending_of, gone, not_here, unreadable
+from workers.outcome import CRASHES, Ending, crashed, ending_of, gone, not_here, unreadable
 from workers.patience import patiently
 from workers.runtime import Runtime
 
@@ -34,9 +33,9 @@ def run(runtime: Runtime) -> None:
 def _run_account(runtime: Runtime, account_id: int) -> None:
     turn_ends = time.monotonic() + TURN_SECONDS
     taken = runtime.lanes.take(account_id, runtime.token())
+    if taken.more:
+        wake_sibling(runtime, QUEUE, account_id)
     while taken.leases:
-        if taken.more:
-            wake_sibling(runtime, QUEUE, awake=1)
         outcome = run_step(runtime, taken.leases[0])
         last = time.monotonic() >= turn_ends or runtime.stopping.is_set()
         taken = _finish(runtime, outcome, take_next=not last)
@@ -75,7 +74,7 @@ def _call(
 ) -> tuple[Ending, list[AskedWrite]]:
     if handler is None:
         return gone(name) if _is_gone(runtime, name) else not_here(), []
-    if lease.failures + lease.crashes >= handler.attempts:
+    if lease.crashes >= max(handler.attempts, CRASHES):
         return crashed(lease.crashes), []
     later = Later(AskedBy(lease.account_id, event.id, handler.name, event.delivery_id))
     began = time.perf_counter()
@@ -102,10 +101,12 @@ def _is_gone(runtime: Runtime, handler: str) -> bool:
 
 def _finish(runtime: Runtime, outcome: StepOutcome, *, take_next: bool) -> Taken:
     """Record an outcome, and take the account's next step in the same breath if it comes through at once."""
-    takes = itertools.chain([take_next], itertools.repeat(False))
+    at_once = take_next
 
     def record() -> tuple[Finished, bool, Taken]:
-        if next(takes):
+        nonlocal at_once
+        if at_once:
+            at_once = False
             return runtime.lanes.finish_and_take(outcome, runtime.token())
         return *runtime.lanes.finish(outcome), Taken((), 0)
 

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
@@ -13,6 +13,7 @@ from uuid import uuid4
 from redis import Redis
 
 from kommo.api.clients import Clients
+from kommo.errors import StoreUnavailable
 from kommo.queue import LOOPS, Waker, publisher
 from kommo.router import Router
 from kommo.settings import Settings
@@ -78,7 +79,7 @@ class Runtime:
     keys: Keys
     gates: Gates
     waker: Waker
-    keeper: Keeper = field(default_factory=Keeper)
+    keeper: Keeper
     process: str = field(default_factory=lambda: f"{os.getpid()}-{uuid4().hex[:12]}")
     stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -102,17 +103,19 @@ class Runtime:
             settings=settings,
             router=router,
             redis=connect(settings.redis_url),
-            keys=Keys(settings.shards),
+            keys=(keys := Keys(settings.shards)),
+            keeper=Keeper(settings.redis_url, keys),
             gates=Gates(capacity),
             waker=Waker(publisher(settings.broker)),
         )
 
     def fleet_capacity(self, queue: str) -> int:
-        """Say how many loops the whole fleet may run on a queue, as of a second ago at the most."""
+        """Say how many loops the whole fleet may run on a queue, as it was known a second ago."""
         now = time.monotonic()
         if now - self._capacity_read > _CAPACITY_SECONDS:
             self._capacity_read = now
-            self._capacity = self.fleet.capacity()
+            with suppress(StoreUnavailable):
+                self._capacity = self.fleet.capacity()
         return self._capacity.get(queue, 1)
 
     def token(self) -> str:

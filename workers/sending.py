@@ -4,17 +4,18 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
 
 from kommo.api.calls import Caller
 from kommo.api.writes import Write, request_of, result_of
-from kommo.errors import ApiError, NeedsAttention, Refused, RequestError, TryLater, named
+from kommo.errors import ApiError, NeedsAttention, Refused, RequestError, StoreUnavailable, TryLater, named
 from kommo.store.chains import Lease
 from kommo.store.dead import DeadLetter
 from kommo.store.limiter import Slot
-from kommo.store.outbox import FAILED, Verb, WriteOutcome
+from kommo.store.outbox import FAILED, RESULT_SECONDS, Verb, WriteOutcome
 from workers.backoff import backoff_ms
 
 _log = structlog.get_logger(__name__)
@@ -37,6 +38,8 @@ class Sending:
         if any(results.get(needed) == FAILED for needed in self.write.needs):
             return self._dead("depends_on_failed", "a write whose result it needs has failed")
         if any(needed not in results for needed in self.write.needs):
+            if (datetime.now(UTC) - self.write.asked_at).total_seconds() > RESULT_SECONDS:
+                return self._dead("depends_on_lost", "the result that it needs is no longer known")
             return self._outcome("postpone", delay_ms=_NEEDS_MS)
         if self.lease.crashes >= ATTEMPTS:
             return self._dead("crashed", f"its sender did not come back {self.lease.crashes} times")
@@ -52,10 +55,14 @@ class Sending:
             return self._dead("refused", named(error), error)
         except ApiError as error:
             return self._again(error)
+        except StoreUnavailable:
+            return self._outcome("failed", delay_ms=backoff_ms(self.lease.failures + 1))
         except Exception as error:  # a fault of ours: kept with its traceback rather than tried for ever
             return self._dead("sending_failed", named(error), error)
-        made = result_of(self.write, answer).get("id", "")
-        return self._outcome("done", result=str(made) if self.write.action == "create" else "")
+        if self.write.action != "create":
+            return self._outcome("done")
+        # Without an id those that refer to it could wait for ever.
+        return self._outcome("done", result=str(result_of(self.write, answer).get("id") or FAILED))
 
     def _again(self, error: ApiError) -> WriteOutcome:
         failures = self.lease.failures + 1
@@ -86,3 +93,21 @@ class Sending:
         self, verb: Verb, *, delay_ms: int = 0, result: str = "", dead: DeadLetter | None = None
     ) -> WriteOutcome:
         return WriteOutcome(self.lease, verb, self.sender, self.write.id, delay_ms=delay_ms, result=result, dead=dead)
+
+
+def unreadable(lease: Lease, sender: str, error: Exception) -> WriteOutcome:
+    """Give up a write that cannot be read, with its bytes as they lay in the outbox."""
+    _log.error("write given up", reason="unreadable", account=lease.account_id, chain=lease.chain, exc_info=error)
+    letter = DeadLetter(
+        id=f"{lease.chain}.{lease.seq}",
+        kind="write",
+        account_id=lease.account_id,
+        reason="unreadable",
+        error=named(error),
+        at_ms=time.time_ns() // 1_000_000,
+        delivery_id="",
+        traceback="".join(traceback.format_exception(error)),
+        item={"chain": lease.chain},
+        body=lease.item,
+    )
+    return WriteOutcome(lease, "dead", sender, write_id=letter.id, result=FAILED, dead=letter)

@@ -1,11 +1,13 @@
 """Sweep: once a second, outside the pool, notice due work that nobody took, and say that this process lives."""
 
+import os
+import signal
 import threading
 from typing import Final
 
 import structlog
 
-from kommo.errors import StoreUnavailable
+from kommo.errors import StoreError, StoreUnavailable
 from kommo.queue import LOOPS
 from workers.runtime import Runtime
 
@@ -20,6 +22,7 @@ class Sweeper:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._checked = False
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
     def start(self) -> None:
@@ -39,10 +42,26 @@ class Sweeper:
     def sweep(self) -> None:
         """Announce this process; and, if no other one has within the last second, wake loops for what is late."""
         runtime = self._runtime
-        runtime.fleet.announce(runtime.process, runtime.gates.capacity, runtime.router.handlers)
-        if not runtime.fleet.claim_sweep(runtime.process, ms=int(EVERY_SECONDS * 900)):
+        self._check_shards()
+        sweeps = runtime.fleet.announce(
+            runtime.process, runtime.gates.capacity, runtime.router.handlers, sweep_ms=int(EVERY_SECONDS * 900)
+        )
+        if not sweeps:
             return
         for queue, task in LOOPS.items():
             loops = runtime.loops[queue]
             if any(loops.overdue(shard, by_ms=_LATE_MS) for shard in range(runtime.keys.shards)):
                 runtime.waker.wake(task)
+
+    def _check_shards(self) -> None:
+        """End a worker that would look for the work in the wrong place; Redis may have been away at its start."""
+        if self._checked:
+            return
+        try:
+            self._runtime.fleet.check_shards(self._runtime.settings.shards)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            _log.critical("this worker ends", error=str(error))
+            os.kill(os.getpid(), signal.SIGTERM)
+        self._checked = True

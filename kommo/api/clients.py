@@ -32,21 +32,29 @@ class AccountTurnstile:
         self.limiter.pause(self.scopes[0], seconds=seconds)
 
 
-@dataclass(frozen=True)
 class HeldSlot:
-    """A slot that was taken before it was known what it is for."""
+    """A slot that was taken before it was known what it is for; spent by one call, or given back."""
 
-    behind: AccountTurnstile
-    slot: Slot
+    def __init__(self, behind: AccountTurnstile, slot: Slot) -> None:
+        self._behind = behind
+        self._slot = slot
+        self._spent = False
 
     def acquire(self, seconds: float) -> Slot | None:  # noqa: ARG002 - it is there already
-        return self.slot
+        self._spent = True
+        return self._slot
 
     def release(self, slot: Slot) -> None:
-        self.behind.release(slot)
+        self._behind.release(slot)
 
     def pause(self, seconds: float) -> None:
-        self.behind.pause(seconds)
+        self._behind.pause(seconds)
+
+    def give_back(self) -> None:
+        """Free the slot at once if no call has spent it."""
+        if not self._spent:
+            self._spent = True
+            self._behind.limiter.release(self._slot, used=False)
 
 
 def check_address(settings: Settings) -> None:
@@ -57,10 +65,16 @@ def check_address(settings: Settings) -> None:
     """
     if not settings.access_token:
         return
-    if not (settings.subdomain or settings.api_base):
-        raise SettingsError(
-            ["KOMMO_SUBDOMAIN is not set: KOMMO_ACCESS_TOKEN is, and the account it belongs to has to be known"]
+    missing = [
+        f"{name} is not set: KOMMO_ACCESS_TOKEN is, and the account it belongs to has to be known"
+        for name, given in (
+            ("KOMMO_ACCOUNT_ID", settings.account_id),
+            ("KOMMO_SUBDOMAIN", settings.subdomain or settings.api_base),
         )
+        if not given
+    ]
+    if missing:
+        raise SettingsError(missing)
     try:
         api_base(settings.subdomain, settings.api_base or None)
     except RequestError as error:

@@ -42,7 +42,7 @@ class Accounts:
     def credentials(self, account_id: int) -> Credentials | None:
         """Give what the account's API is called with; None when there is no token for it."""
         settings = self._settings
-        if settings.account_id not in (None, account_id) or not settings.access_token:
+        if settings.account_id != account_id or not settings.access_token:
             return None
         return Credentials(account_id, settings.client_id, settings.subdomain, settings.access_token)
 

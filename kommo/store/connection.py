@@ -46,7 +46,7 @@ _AWAY: Final = (
 )
 #: Answers of a Redis that is there but cannot store; an error inside a script comes with the script's name around it.
 _AWAY_ANSWERS: Final = re.compile(
-    r"(?:^|[\s-])(?:OOM|MISCONF|READONLY|LOADING|CLUSTERDOWN|MASTERDOWN|NOREPLICAS|TRYAGAIN)\b"
+    r"(?:^|[\s-])(?:BUSY|OOM|MISCONF|READONLY|LOADING|CLUSTERDOWN|MASTERDOWN|NOREPLICAS|TRYAGAIN)\b"
 )
 
 

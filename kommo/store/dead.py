@@ -35,7 +35,8 @@ class DeadLetter:
     def to_json(self) -> bytes:
         record = {name: getattr(self, name) for name in self.__dataclass_fields__}
         record["body"] = b64encode(self.body).decode()
-        return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
+        # ASCII: what a handler raises may hold half a surrogate pair, which UTF-8 has no bytes for.
+        return json.dumps(record, separators=(",", ":")).encode("ascii")
 
     @classmethod
     def from_json(cls, data: bytes) -> "DeadLetter":

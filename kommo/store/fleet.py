@@ -22,13 +22,16 @@ class Fleet:
         self._redis = redis
         self._scripts = Scripts(redis)
 
-    def announce(self, process: str, capacity: Mapping[str, int], handlers: Iterable[str]) -> None:
-        """Say that a process lives, how many loops it may run per queue, and which handlers it knows."""
-        args: list[str | int | bytes] = [process, LIFE_MS, len(capacity)]
+    def announce(self, process: str, capacity: Mapping[str, int], handlers: Iterable[str], *, sweep_ms: int) -> bool:
+        """Say that a process lives, how many loops it may run per queue, and which handlers it knows.
+
+        True when it is the one process that is to sweep, which no other one is for the next `sweep_ms`.
+        """
+        args: list[str | int | bytes] = [process, LIFE_MS, sweep_ms, len(capacity)]
         for queue, loops in capacity.items():
             args += [queue, loops]
-        keys = [f"{_TAG}:processes", f"{_TAG}:capacity", f"{_TAG}:handlers"]
-        self._scripts.run(Call("fleet_announce", keys, [*args, *handlers]))
+        keys = [f"{_TAG}:{name}" for name in ("processes", "capacity", "handlers", "sweeper")]
+        return bool(self._scripts.run(Call("fleet_announce", keys, [*args, *handlers])))
 
     def leave(self, process: str, queues: Iterable[str]) -> None:
         """Say that a process ends."""
@@ -56,11 +59,6 @@ class Fleet:
         with translated():
             last: Any = self._redis.zscore(f"{_TAG}:handlers", handler)
             return None if last is None else now_ms(self._redis) - int(last)
-
-    def claim_sweep(self, process: str, *, ms: int) -> bool:
-        """Become the one process that sweeps for the next `ms`."""
-        with translated():
-            return bool(self._redis.set(f"{_TAG}:sweeper", process, nx=True, px=ms))
 
     def check_shards(self, shards: int) -> None:
         """Record the number of shards, or compare it with the one on record.

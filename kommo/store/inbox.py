@@ -18,6 +18,8 @@ QUEUE: Final = "inbox"
 START: Final = "0-0"
 #: Seconds for which a body, and an event, is known as seen. Kommo repeats a delivery within 1 h 35 min at the latest.
 SEEN_SECONDS: Final = 2 * 3600
+#: Deliveries that one run of the trimming script looks at.
+_TRIM_PAGE: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,21 +178,24 @@ class Inbox:
         )
         return Committed(bool(moved), fresh, bool(wake), bool(more))
 
-    def trim(self, account_id: int, *, received_after_ms: int, max_bytes: int, limit: int = 1000) -> int:
-        """Drop handled deliveries that are too old or too many; say how many, at most `limit`."""
-        dropped: int = self._scripts.run(
-            Call(
-                "inbox_trim",
-                [
-                    self._keys.of_account(account_id, "inbox", "stream"),
-                    self._keys.of_account(account_id, "inbox", "cursor"),
-                    self._keys.open(account_id),
-                    self._keys.stats(account_id),
-                ],
-                [received_after_ms, max_bytes, limit],
-            )
-        )
-        return dropped
+    def trim(self, account_id: int, *, received_after_ms: int, max_bytes: int) -> int:
+        """Drop handled deliveries that are too old or too many; say how many.
+
+        What waits in a lane is kept, and so does not keep what was handled after it.
+        """
+        keys = [
+            self._keys.of_account(account_id, "inbox", "stream"),
+            self._keys.of_account(account_id, "inbox", "cursor"),
+            self._keys.open(account_id),
+            self._keys.stats(account_id),
+        ]
+        total, after = 0, START
+        while after:
+            # Small pages: the bodies pass through the script, and Redis does nothing else meanwhile.
+            args: list[str | int | bytes] = [received_after_ms, max_bytes, after, _TRIM_PAGE]
+            dropped, last = self._scripts.run(Call("inbox_trim", keys, args))
+            total, after = total + int(dropped), last.decode()
+        return total
 
     def accounts(self) -> list[int]:
         """List every account that ever had a delivery."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
@@ -18,6 +19,8 @@ SLOT_LEASE_MS: Final = 40_000
 COOL_DOWN_MS: Final = 1_002
 #: ms after which a waiter that does not ask again has lost its place.
 TICKET_MS: Final = 2_500
+#: Seconds for which a slot is offered back to a Redis that is away.
+RELEASE_SECONDS: Final = 10.0
 _TAG: Final = "kommo:{limits}"
 _TICKETS: Final = f"{_TAG}:tickets"
 
@@ -48,16 +51,31 @@ class Limiter:
         self._scripts = Scripts(redis)
         self._sleep = sleep
         self._clock = clock
+        #: Slots that may have been taken by a call whose answer never came.
+        self._doubtful: list[Slot] = []
 
     def try_acquire(self, scopes: Sequence[Scope], *, ticket: str) -> Slot | float:
         """Take a slot in every scope, or say after how many seconds to ask again with the same ticket."""
-        slot = uuid4().hex
+        self._give_back_doubtful()
+        slot = Slot(uuid4().hex, scopes)
         keys = [key for scope in scopes for key in self._keys(scope)]
         limits = [scope.per_second for scope in scopes]
-        wait: int = self._scripts.run(
-            Call("limiter_acquire", [*keys, _TICKETS], [slot, ticket, SLOT_LEASE_MS, TICKET_MS, *limits])
-        )
-        return wait / 1000 if wait else Slot(slot, scopes)
+        call = Call("limiter_acquire", [*keys, _TICKETS], [slot.id, ticket, SLOT_LEASE_MS, TICKET_MS, *limits])
+        try:
+            wait: int = self._scripts.run(call)
+        except StoreUnavailable:
+            self._doubtful.append(slot)
+            raise
+        return wait / 1000 if wait else slot
+
+    def _give_back_doubtful(self) -> None:
+        while self._doubtful:
+            slot = self._doubtful.pop()
+            try:
+                self._release(slot, 0)
+            except StoreUnavailable:
+                self._doubtful.append(slot)
+                raise
 
     def acquire(self, scopes: Sequence[Scope], *, seconds: float) -> Slot | None:
         """Wait for a slot, at most so long; None when there was none in time."""
@@ -79,17 +97,28 @@ class Limiter:
             self._redis.zrem(_TICKETS, ticket)
 
     def release(self, slot: Slot, *, used: bool = True) -> None:
-        """Give a slot back: after its answer, or unused. Redis being away is no error: its lease ends by itself."""
+        """Give a slot back: after its answer, or unused.
+
+        It is offered for a while to a Redis that is away: seven slots that wait for the end of their leases would
+        stop an account for as long. Offered late, it only cools down for longer.
+        """
+        ends = self._clock() + RELEASE_SECONDS
+        while True:
+            try:
+                return self._release(slot, COOL_DOWN_MS if used else 0)
+            except StoreUnavailable:
+                if self._clock() >= ends:
+                    return None
+                self._sleep(0.2)
+
+    def _release(self, slot: Slot, after_ms: int) -> None:
         keys = [self._keys(scope)[0] for scope in slot.scopes]
-        try:
-            self._scripts.run(Call("limiter_release", keys, [slot.id, COOL_DOWN_MS if used else 0]))
-        except StoreUnavailable:
-            return
+        self._scripts.run(Call("limiter_release", keys, [slot.id, after_ms]))
 
     def pause(self, scope: Scope, *, seconds: float) -> None:
-        """Let no request of this scope go for so long: Kommo asked for it."""
+        """Let no request of this scope go for so long: Kommo asked for it. Forgotten if Redis is away just now."""
         length = max(1, int(seconds * 1000))
-        with translated():
+        with suppress(StoreUnavailable), translated():
             self._redis.set(self._keys(scope)[2], now_ms(self._redis) + length, px=length)
 
     def used(self, scope: Scope) -> int:

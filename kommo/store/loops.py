@@ -18,12 +18,11 @@ AWAKE_MS: Final = 250
 class Picked:
     """The account to work on, None when there is none and the loop now rests.
 
-    `more` counts the other accounts that were due, `awake` the loops that look for work, this one included.
+    `more` counts the other accounts that were due.
     """
 
     account_id: int | None
     more: int
-    awake: int
 
 
 class Loops:
@@ -35,13 +34,21 @@ class Loops:
         self._keys = keys
         self._scripts = Scripts(redis)
 
-    def pick(self, shard: int, loop: str, *, hold_ms: int = 0) -> Picked:
-        """Choose the account that has waited longest, and keep it from other loops for `hold_ms`."""
+    def pick(self, shard: int, loop: str, *, first: bool, hold_ms: int = 0) -> Picked:
+        """Choose the account that has waited longest, and keep it from other loops for `hold_ms`.
+
+        With its `first` pick a loop answers the wake-up that was sent for it.
+        """
         keys = self._keys.queue(self.queue, shard)
-        account, more, awake = self._scripts.run(
-            Call("loop_pick", [keys.ready, keys.awake, keys.flag], [loop, AWAKE_MS, hold_ms])
+        account, more = self._scripts.run(
+            Call("loop_pick", [keys.ready, keys.awake, keys.flag], [loop, AWAKE_MS, int(first), hold_ms])
         )
-        return Picked(int(account) if account else None, int(more), int(awake))
+        return Picked(int(account) if account else None, int(more))
+
+    def want_sibling(self, shard: int, *, at_most: int) -> bool:
+        """Say whether to wake one more loop: below `at_most`, and not while another one is on its way."""
+        keys = self._keys.queue(self.queue, shard)
+        return bool(self._scripts.run(Call("loop_sibling", [keys.awake, keys.flag], [at_most])))
 
     def overdue(self, shard: int, *, by_ms: int) -> bool:
         """Say whether an account has been due for so long that nobody seems to come."""

@@ -384,7 +384,7 @@ def test_every_reason_for_degraded_is_explained() -> None:
         app.register_blueprint(blueprint(Health(redis, fleet, Keys())))
         without_workers = app.test_client().get("/health/ready").get_json()["reasons"]
         fleet.check_shards(4)
-        fleet.announce("worker", {}, [])
+        fleet.announce("worker", {}, [], sweep_ms=1000)
         with_one = app.test_client().get("/health/ready").get_json()["reasons"]
         redis.close()
     assert len({*without_workers, *with_one}) == 5

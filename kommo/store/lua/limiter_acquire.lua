@@ -24,10 +24,11 @@ local now = now_ms()
 local stamp = string.format('%.0f', now)
 local wait = 0
 
-local function live_before(queue, own)
+-- How many live tickets wait before this one; no more are counted than matter.
+local function live_before(queue, own, enough)
   local before = 0
   for _, other in ipairs(redis.call('ZRANGE', queue, 0, -1)) do
-    if other == own then break end
+    if other == own or before >= enough then break end
     local ends = redis.call('ZSCORE', tickets, other)
     if ends and tonumber(ends) > now then
       before = before + 1
@@ -43,7 +44,7 @@ for i = 1, scopes do
   local limit = tonumber(ARGV[4 + i])
   redis.call('ZREMRANGEBYSCORE', slots, '-inf', stamp)
   local paused = tonumber(redis.call('GET', pause) or '0') - now
-  local before = live_before(queue, ticket)
+  local before = live_before(queue, ticket, limit)
   local missing = before + 1 - (limit - redis.call('ZCARD', slots))
   if paused > 0 then
     wait = math.max(wait, math.min(paused, LONGEST_PAUSE_MS))

@@ -7,6 +7,8 @@
 
 local now = now_ms()
 local kept = 0
+-- A full Redis refuses to begin with a write that needs memory; a slot must come back all the same.
+redis.call('ZREM', KEYS[1], '')
 for _, slots in ipairs(KEYS) do
   if tonumber(ARGV[2]) == 0 then
     kept = kept + redis.call('ZREM', slots, ARGV[1])

@@ -201,11 +201,18 @@ def test_trimming_never_passes_what_is_not_drained_or_not_handled(inbox: Inbox, 
     inbox.add(delivery(4))
     stream_id = inbox.read(ACCOUNT, after="0-0", limit=10)[1].stream_id
 
-    assert inbox.trim(ACCOUNT, received_after_ms=2**50, max_bytes=0) == 1
+    assert inbox.trim(ACCOUNT, received_after_ms=2**50, max_bytes=0) == 2
+    assert [one.id for one in _all(inbox)] == ["d000002", "d000004"]
     lease = lanes.take(ACCOUNT, "t").leases[0]
     lanes.finish(StepOutcome(lease, "done", "r", stream_id))
-    assert inbox.trim(ACCOUNT, received_after_ms=2**50, max_bytes=0) == 2
+    assert inbox.trim(ACCOUNT, received_after_ms=2**50, max_bytes=0) == 1
     assert [one.id for one in _all(inbox)] == ["d000004"]
+
+
+def test_trimming_goes_through_page_after_page(inbox: Inbox) -> None:
+    for number in range(130):
+        one_event(inbox, number, *(["lead:1:h"] if number == 20 else []))
+    assert inbox.trim(ACCOUNT, received_after_ms=2**50, max_bytes=0) == 129
 
 
 def test_accounts_are_known_over_all_shards(redis: Redis) -> None:

@@ -16,7 +16,7 @@ def test_accounts_are_served_in_turn_however_much_one_of_them_has(inbox: Inbox, 
     one_event(inbox, 100, "lead:1:h", account=2)
     one_event(inbox, 101, "lead:1:h", account=3)
     loops = Loops("lanes", redis, keys)
-    served = [loops.pick(0, "loop").account_id for _ in range(6)]
+    served = [loops.pick(0, "loop", first=True).account_id for _ in range(6)]
     assert sorted(served[:3]) == [1, 2, 3]
     assert sorted(served[3:]) == [1, 2, 3]
 
@@ -24,34 +24,34 @@ def test_accounts_are_served_in_turn_however_much_one_of_them_has(inbox: Inbox, 
 def test_an_account_held_by_one_drain_is_given_to_no_other(inbox: Inbox, redis: Redis, keys: Keys) -> None:
     inbox.add(delivery(1))
     loops = Loops("inbox", redis, keys)
-    assert loops.pick(0, "first", hold_ms=3000).account_id == 101
-    assert loops.pick(0, "second", hold_ms=3000).account_id is None
+    assert loops.pick(0, "first", first=True, hold_ms=3000).account_id == 101
+    assert loops.pick(0, "second", first=True, hold_ms=3000).account_id is None
 
 
 def test_a_hold_whose_drain_died_ends(inbox: Inbox, redis: Redis, keys: Keys, now_ms: Callable[[], int]) -> None:
     inbox.add(delivery(1))
     loops = Loops("inbox", redis, keys)
-    loops.pick(0, "dies", hold_ms=3000)
+    loops.pick(0, "dies", first=True, hold_ms=3000)
     held_until = redis.zscore(keys.queue("inbox", 0).ready, "101")
     assert held_until is not None
     assert now_ms() + 2000 < held_until <= now_ms() + 3000
     redis.zadd(keys.queue("inbox", 0).ready, {"101": now_ms() - 1})
-    assert loops.pick(0, "next", hold_ms=3000).account_id == 101
+    assert loops.pick(0, "next", first=True, hold_ms=3000).account_id == 101
 
 
 def test_no_wake_up_is_sent_while_a_loop_is_awake_and_one_when_it_rests(inbox: Inbox, redis: Redis, keys: Keys) -> None:
     loops = Loops("inbox", redis, keys)
     inbox.add(delivery(1))
-    assert loops.pick(0, "loop", hold_ms=0).awake == 1
+    loops.pick(0, "loop", first=True, hold_ms=0)
     assert not inbox.add(delivery(2))[1]
     redis.delete(keys.queue("inbox", 0).ready)
-    assert loops.pick(0, "loop").account_id is None
+    assert loops.pick(0, "loop", first=True).account_id is None
     assert inbox.add(delivery(3))[1]
 
 
 def test_a_loop_that_looked_for_work_too_long_ago_does_not_count(inbox: Inbox, redis: Redis, keys: Keys) -> None:
     inbox.add(delivery(1))
-    Loops("inbox", redis, keys).pick(0, "slow")
+    Loops("inbox", redis, keys).pick(0, "slow", first=True)
     redis.zadd(keys.queue("inbox", 0).awake, {"slow": 1})
     assert inbox.add(delivery(2))[1]
 
@@ -59,8 +59,8 @@ def test_a_loop_that_looked_for_work_too_long_ago_does_not_count(inbox: Inbox, r
 def test_picking_counts_what_else_is_due(inbox: Inbox, redis: Redis, keys: Keys) -> None:
     for account in (1, 2, 3):
         inbox.add(delivery(1, account=account))
-    assert Loops("inbox", redis, keys).pick(0, "held", hold_ms=3000).more == 2
-    assert Loops("inbox", redis, keys).pick(0, "not held").more == 1
+    assert Loops("inbox", redis, keys).pick(0, "held", first=True, hold_ms=3000).more == 2
+    assert Loops("inbox", redis, keys).pick(0, "not held", first=True).more == 1
 
 
 def test_work_is_overdue_only_after_it_was_due_for_that_long(
@@ -73,3 +73,16 @@ def test_work_is_overdue_only_after_it_was_due_for_that_long(
     redis.zadd(keys.queue("inbox", 0).ready, {"101": now_ms() - 6000})
     assert loops.overdue(0, by_ms=5000)
     assert loops.waiting(0) == 1
+
+
+def test_one_sibling_is_wanted_at_a_time_and_none_beyond_what_the_fleet_may_run(
+    inbox: Inbox, redis: Redis, keys: Keys
+) -> None:
+    loops = Loops("inbox", redis, keys)
+    inbox.add(delivery(1))
+    loops.pick(0, "one", first=True)
+    assert [loops.want_sibling(0, at_most=2) for _ in range(3)] == [True, False, False]
+    loops.pick(0, "one", first=False)
+    assert not loops.want_sibling(0, at_most=2)
+    loops.pick(0, "two", first=True)
+    assert [loops.want_sibling(0, at_most=most) for most in (2, 3, 3)] == [False, True, False]
