@@ -130,7 +130,7 @@ class TestMistakes:
     def sentence(self, run: Run, *arguments: str) -> str:
         status, text = run(*arguments)
         assert status == 1
-        assert text.startswith("kommo: ")
+        assert text.count("kommo: ") == 1
         assert "Traceback" not in text
         assert SECRET not in text
         return text

@@ -19,6 +19,7 @@ from kommo.store.inbox import Entry, Inbox
 from kommo.store.keys import Keys
 from kommo.store.server import PrivateServer
 from kommo.variables import Secret
+from receiver import app as receiver_app
 from receiver import create_app
 from tests.integration.receiver.wire import ACCOUNT, CLIENT, FORMER, SECRET
 from tests.integration.workers.logs import Lines, logged
@@ -40,9 +41,26 @@ def settings(redis_url: str, broker_url: str = DEAD_BROKER) -> Settings:
     )
 
 
+class NoBroker:
+    """Stands for the app that sends hints: its threads would go on complaining of a dead broker in later tests."""
+
+    def send_task(self, name: str, **options: Any) -> None:
+        """Send nothing."""
+
+
+Serve = Callable[[str], Flask]
+
+
 @pytest.fixture
-def app(redis: Redis, redis_server: PrivateServer) -> Flask:
-    return create_app(settings(redis_server.url))
+def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Make a receiver over a Redis."""
+    monkeypatch.setattr(receiver_app, "publisher", lambda _broker: NoBroker())
+    return lambda redis_url: create_app(settings(redis_url))
+
+
+@pytest.fixture
+def app(serve: Serve, redis: Redis, redis_server: PrivateServer) -> Flask:
+    return serve(redis_server.url)
 
 
 @pytest.fixture

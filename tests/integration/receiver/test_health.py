@@ -14,8 +14,7 @@ from kommo.store.connection import connect
 from kommo.store.fleet import Fleet
 from kommo.store.keys import Keys
 from kommo.store.server import PrivateServer
-from receiver import create_app
-from tests.integration.receiver.conftest import settings
+from tests.integration.receiver.conftest import Serve
 from tests.integration.receiver.wire import DOOR, lead
 
 
@@ -38,8 +37,8 @@ def reasons(client: FlaskClient) -> str:
     return "\n".join(told["reasons"])
 
 
-def test_a_process_that_answers_is_alive_whatever_else_is_wrong() -> None:
-    app = create_app(settings("unix:///nowhere/redis.sock"))
+def test_a_process_that_answers_is_alive_whatever_else_is_wrong(serve: Serve) -> None:
+    app = serve("unix:///nowhere/redis.sock")
     answer = app.test_client().get("/health/live")
     assert (answer.status_code, answer.json) == (200, {"status": "alive"})
 
@@ -95,8 +94,8 @@ def test_work_that_is_due_later_or_since_just_now_is_none(
 
 
 @pytest.fixture
-def lone_client(lone_server: PrivateServer) -> FlaskClient:
-    return create_app(settings(lone_server.url)).test_client()
+def lone_client(serve: Serve, lone_server: PrivateServer) -> FlaskClient:
+    return serve(lone_server.url).test_client()
 
 
 def test_a_redis_without_an_append_only_file_is_a_reason(lone_client: FlaskClient, lone_server: PrivateServer) -> None:
@@ -114,9 +113,11 @@ def test_a_redis_that_may_evict_is_a_reason(lone_client: FlaskClient, lone_serve
 
 
 @pytest.mark.usefixtures("worker")
-def test_work_that_lies_in_another_number_of_shards_is_a_reason(redis: Redis, redis_server: PrivateServer) -> None:
+def test_work_that_lies_in_another_number_of_shards_is_a_reason(
+    serve: Serve, redis: Redis, redis_server: PrivateServer
+) -> None:
     Fleet(redis).check_shards(4)
-    assert "KOMMO_SHARDS" in reasons(create_app(settings(redis_server.url)).test_client())
+    assert "KOMMO_SHARDS" in reasons(serve(redis_server.url).test_client())
 
 
 class TestRedisThatCannotStore:
@@ -136,8 +137,8 @@ class TestRedisThatCannotStore:
         lone_server.start()
         assert lone_client.post(DOOR, data=lead(2)).status_code == 200
 
-    def test_one_that_was_never_there(self) -> None:
-        self.refused(create_app(settings("unix:///nowhere/redis.sock")).test_client())
+    def test_one_that_was_never_there(self, serve: Serve) -> None:
+        self.refused(serve("unix:///nowhere/redis.sock").test_client())
 
     @pytest.mark.parametrize("warm", [True, False], ids=["connected before", "not connected before"])
     def test_one_that_hangs(
@@ -161,8 +162,8 @@ class TestRedisThatCannotStore:
             cast(Any, redis).execute_command("REPLICAOF", "127.0.0.1", "1")
         self.refused(lone_client)
 
-    def test_the_reason_is_told(self) -> None:
-        _, told = ready(create_app(settings("unix:///nowhere/redis.sock")).test_client())
+    def test_the_reason_is_told(self, serve: Serve) -> None:
+        _, told = ready(serve("unix:///nowhere/redis.sock").test_client())
         assert told["status"] == "unavailable"
         assert len(told["reasons"]) == 1
 
