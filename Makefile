@@ -20,7 +20,7 @@ demo: $(READY) $(if $(REDIS_URL),,redis) ## Play a day at a small company: Redis
 	$(BIN)/kommo demo $(ARGS)
 
 test: setup ## Run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: setup ## Lint, check types, check that imports point down
 	$(BIN)/ruff check .

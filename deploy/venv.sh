@@ -25,3 +25,5 @@ fi
 echo "Installing the locked packages into $venv ..."
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+# The build leaves it behind, and it would hide later changes of the entry points.
+rm -rf ./*.egg-info

@@ -14,10 +14,10 @@ from kommo.api.client import Client
 from kommo.errors import NotFound
 from kommo.hooks.events import Event
 
-#: (pipeline_id, status_id) -> status_id in the same pipeline.
+#: (pipeline_id, status_id) -> status_id in the same pipeline. These are the first stages of the sandbox.
 NEXT_STAGE: Final[Mapping[tuple[int, int], int]] = {
-    (7001, 50001): 50002,
-    (7001, 50002): 50003,
+    (7100001, 61000002): 61000003,
+    (7100001, 61000003): 61000004,
 }
 
 router = Router()

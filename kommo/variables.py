@@ -124,7 +124,10 @@ def limits(text: str) -> Mapping[str, int]:
 
 
 def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise ValidationError("names nothing: write names with commas between them, or leave it out")
+    return names
 
 
 class Variables(Schema):

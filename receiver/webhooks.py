@@ -132,7 +132,7 @@ def _delivery_id() -> str:
 
 def _refused(error: SignatureError) -> Response:
     _log.warning("delivery refused", reason=str(error), remote=request.remote_addr)
-    return _closing(401)
+    return Response(status=401)
 
 
 def _not_stored(error: StoreUnavailable) -> Response:
@@ -143,12 +143,7 @@ def _not_stored(error: StoreUnavailable) -> Response:
 def _plain(error: HTTPException) -> Response:
     """Answer without a page."""
     _log.warning("request refused", reason=error.description, status=error.code, remote=request.remote_addr)
-    response = _closing(error.code)
+    response = Response(status=error.code)
     if isinstance(allowed := getattr(error, "valid_methods", None), list):
         response.headers["Allow"] = ", ".join(allowed)
     return response
-
-
-def _closing(status: int | None) -> Response:
-    """Answer and close the connection, because the body may not have been read."""
-    return Response(status=status, headers={"Connection": "close"})

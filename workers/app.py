@@ -119,6 +119,8 @@ def _begin(sender: Any, **_: Any) -> None:
     here.waker.otherwise = _serve_here
     for sentence in here.settings.unknown:
         structlog.get_logger(__name__).warning(sentence)
+    if not here.router.handlers:
+        structlog.get_logger(__name__).warning("KOMMO_HANDLERS is not set: deliveries are drained, and no handler runs")
     Sweeper(here).start()
 
 

@@ -238,3 +238,9 @@ def test_whatever_stands_in_the_environment_the_answer_is_settings_or_sentences(
         assert error.problems
     else:
         assert settings.shards >= 1
+
+
+@pytest.mark.parametrize("name", ["KOMMO_HANDLERS", "KOMMO_WEBHOOK_EVENTS"])
+def test_a_list_without_a_name_is_refused_instead_of_meaning_nothing(name):
+    with pytest.raises(SettingsError, match=f"{name}=, names nothing"):
+        Settings.from_environ({name: ","})

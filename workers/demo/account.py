@@ -4,7 +4,6 @@ import http.client
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -12,8 +11,6 @@ from kommo.errors import KommoError
 from workers.demo.records import Asked, Attempt, Sent
 
 _SECONDS: Final = 5.0
-#: The stage of incoming leads has this type; what comes in by hand or API starts in the next one.
-_INCOMING: Final = 1
 #: Won and lost, in every pipeline. https://developers.kommo.com/reference (pipelines)
 WON: Final = 142
 LOST: Final = 143
@@ -70,12 +67,6 @@ class Account:
         rows = self._api("GET", "/users")["_embedded"]["users"]
         return [Person(int(row["id"]), str(row["name"])) for row in rows]
 
-    def next_stages(self) -> dict[tuple[int, int], int]:
-        """Give for each (pipeline, stage) the stage that follows; the last leads nowhere: winning is for people."""
-        rows = self._api("GET", "/leads/pipelines")["_embedded"]["pipelines"]
-        stages = {row["id"]: [one["id"] for one in _open_stages(row)] for row in rows}
-        return {(pipeline, a): b for pipeline, ids in stages.items() for a, b in pairwise(ids)}
-
     def subscribe_also(self, settings: Sequence[str]) -> int:
         """Add events to the one webhook that is registered; give how many it has then."""
         hook = self._api("GET", "/webhooks")["_embedded"]["webhooks"][0]
@@ -117,11 +108,6 @@ class Account:
         if response.status >= 300:
             raise SandboxError(f"the sandbox answered {response.status} to {method} {path}: {text[:200]!r}")
         return json.loads(text)
-
-
-def _open_stages(pipeline: Json) -> list[Json]:
-    rows = sorted(pipeline["_embedded"]["statuses"], key=lambda row: int(row["sort"]))
-    return [row for row in rows if row["type"] != _INCOMING and row["id"] not in (WON, LOST)]
 
 
 def _sent(row: Json) -> Sent:

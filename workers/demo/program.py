@@ -11,7 +11,7 @@ from workers.demo.account import Account, Person
 from workers.demo.processes import Children
 from workers.demo.screen import Screen
 from workers.demo.stores import Stores
-from workers.demo.surroundings import Surroundings, listens, stages_module
+from workers.demo.surroundings import Surroundings, listens
 
 #: Seconds that a process may take until it is ready.
 _START_SECONDS: Final = 40.0
@@ -42,7 +42,6 @@ class Program:
         self._children.start("sandbox", sys.executable, "-m", "sandbox", *options, *pace)
         self._wait("sandbox", lambda: listens(around.sandbox_port))
         self.people = self.account.people()
-        around.stages_file.write_text(stages_module(self.account.next_stages()), "utf-8")
         self._screen.started("sandbox", f"a stand-in for Kommo at {around.sandbox_url}")
         settings = around.settings(*self.account.ids())
         self._children.set(settings)

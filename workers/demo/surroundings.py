@@ -15,8 +15,7 @@ from kommo.errors import KommoError
 _NEEDED: Final = ("deploy/gunicorn.conf.py", "examples/welcome_task.py")
 #: Variables of the caller that the processes get. Nothing of KOMMO_*: the demo speaks to the sandbox alone.
 _INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
-#: The example that knows stages is wrapped: its stages have to be those of the sandbox.
-HANDLERS: Final = ("examples.welcome_task", "demo_stages", "examples.handover_note")
+HANDLERS: Final = ("examples.welcome_task", "examples.stage_on_task_done", "examples.handover_note")
 
 
 class PortTaken(KommoError):
@@ -47,15 +46,10 @@ class Surroundings:
     def sandbox_url(self) -> str:
         return f"http://127.0.0.1:{self.sandbox_port}"
 
-    @property
-    def stages_file(self) -> Path:
-        """Where the stages of the sandbox are written for the example that moves leads."""
-        return self.folder / "demo_stages.py"
-
     def environ(self, callers: Mapping[str, str]) -> dict[str, str]:
         """Give what every process gets."""
         inherited = {name: callers[name] for name in _INHERITED if name in callers}
-        return {**inherited, "PYTHONPATH": str(self.folder), "PYTHONUNBUFFERED": "1"}
+        return {**inherited, "PYTHONUNBUFFERED": "1"}
 
     def settings(self, account_id: int, subdomain: str) -> dict[str, str]:
         """Give the variables of receiver, workers, beat and command line."""
@@ -88,17 +82,6 @@ def free_ports(*wanted: int) -> list[int]:
     """
     with ExitStack() as held:
         return [_held_port(held, port) for port in wanted]
-
-
-def stages_module(next_stages: Mapping[tuple[int, int], int]) -> str:
-    """Write the module that gives `examples.stage_on_task_done` the stages of this account."""
-    rows = "".join(f"    {pair}: {following},\n" for pair, following in sorted(next_stages.items()))
-    return (
-        '"""The example that moves leads, with the stages of the sandbox."""\n\n'
-        "from examples import stage_on_task_done\n\n"
-        f"stage_on_task_done.NEXT_STAGE = {{\n{rows}}}\n"
-        "router = stage_on_task_done.router\n"
-    )
 
 
 def _held_port(held: ExitStack, wanted: int) -> int:

@@ -78,15 +78,15 @@ def completed(account, **raw):
     )
 
 
-@pytest.mark.parametrize(("stage", "status_id"), [((7001, 50001), 50002), ((7001, 50002), 50003)])
+@pytest.mark.parametrize(("stage", "status_id"), [((7100001, 61000002), 61000003), ((7100001, 61000003), 61000004)])
 def test_a_task_that_is_done_moves_the_lead_on(account, stage, status_id):
     account.answer = {"id": 31, "pipeline_id": stage[0], "status_id": stage[1]}
-    body = {"pipeline_id": 7001, "status_id": status_id}
+    body = {"pipeline_id": 7100001, "status_id": status_id}
     assert completed(account, element_id="31") == [("PATCH", "/api/v4/leads/31", body)]
     assert account.calls == [("GET", "/api/v4/leads/31")]
 
 
-@pytest.mark.parametrize("stage", [(7001, 142), (7002, 50001)])
+@pytest.mark.parametrize("stage", [(7100001, 142), (7100002, 61000002)])
 def test_a_lead_that_stands_elsewhere_by_now_is_left_where_it_is(account, stage):
     account.answer = {"id": 31, "pipeline_id": stage[0], "status_id": stage[1]}
     assert completed(account, element_id="31") == []

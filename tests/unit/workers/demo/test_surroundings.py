@@ -1,6 +1,5 @@
 """Where the demo runs: checkout, ports, and an environment that holds nothing of the caller's account."""
 
-import ast
 import socket
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from workers.demo.surroundings import (
     find_checkout,
     free_ports,
     listens,
-    stages_module,
 )
 
 
@@ -56,7 +54,7 @@ def test_a_port_that_somebody_listens_on_is_refused():
 
 def test_nothing_of_the_callers_account_reaches_the_processes(around):
     caller = {"PATH": "/bin", "KOMMO_ACCESS_TOKEN": "t", "KOMMO_SHARDS": "3", "REDIS_URL": "redis://h", "PORT": "1"}
-    assert around.environ(caller) == {"PATH": "/bin", "PYTHONPATH": "/tmp/x", "PYTHONUNBUFFERED": "1"}
+    assert around.environ(caller) == {"PATH": "/bin", "PYTHONUNBUFFERED": "1"}
 
 
 def test_the_settings_name_the_sandbox_and_this_runs_receiver(around):
@@ -72,11 +70,3 @@ def test_secrets_are_made_anew_for_each_run_and_do_not_show(around):
     assert around.token != other.token
     assert around.client_secret not in repr(around)
     assert around.token not in repr(around)
-
-
-def test_the_module_for_the_stages_is_python_that_sets_them():
-    source = stages_module({(7, 2): 3, (7, 1): 2})
-    tree = ast.parse(source)
-    (assigned,) = (node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict))
-    assert ast.literal_eval(assigned.value) == {(7, 1): 2, (7, 2): 3}
-    assert list(ast.literal_eval(assigned.value)) == [(7, 1), (7, 2)]
