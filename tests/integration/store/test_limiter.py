@@ -1,12 +1,17 @@
 """The limiter: never more than so many in a second, all scopes or none, fair, and nothing lost by a death."""
 
+import os
+import signal
 import threading
 import time
 
 import pytest
 from redis import Redis
 
+from kommo.errors import StoreUnavailable
+from kommo.store.connection import connect, now_ms
 from kommo.store.limiter import COOL_DOWN_MS, SLOT_LEASE_MS, Limiter, Scope, Slot
+from kommo.store.server import PrivateServer
 from tests.waiting import wait_for
 
 SEVEN = (Scope("account:1", 7),)
@@ -148,3 +153,53 @@ def test_waiting_ends_when_a_slot_is_freed(redis: Redis) -> None:
     limiter.release(slot, used=False)
     thread.join(2)
     assert isinstance(got[0], Slot)
+
+
+def test_a_slot_is_offered_back_to_a_redis_that_was_away() -> None:
+    with PrivateServer() as server:
+        client = connect(server.url)
+        limiter = Limiter(client)
+        (slot,) = _slots(limiter, SEVEN, 1)
+        server.kill()
+        back = threading.Timer(0.5, server.start)
+        back.start()
+        limiter.release(slot)
+        back.join()
+        (_, free_at), *_ = client.zrange("kommo:{limits}:slots:account:1", 0, -1, withscores=True)
+        assert free_at <= now_ms(client) + COOL_DOWN_MS
+        client.close()
+
+
+def test_a_slot_that_was_taken_by_a_call_without_an_answer_is_given_back() -> None:
+    scopes = (Scope("x", 1),)
+    with PrivateServer() as server:
+        client = connect(server.url, answer_seconds=0.2)
+        limiter = Limiter(client)
+        limiter.release(_slots(limiter, scopes, 1)[0], used=False)
+        os.kill(server.pid, signal.SIGSTOP)
+        with pytest.raises(StoreUnavailable):
+            limiter.try_acquire(scopes, ticket="unanswered")
+        os.kill(server.pid, signal.SIGCONT)
+        wait_for(lambda: limiter.used(scopes[0]) == 1, what="the slot was taken all the same")
+        assert isinstance(limiter.try_acquire(scopes, ticket="next"), Slot)
+        client.close()
+
+
+def test_a_full_redis_takes_slots_back(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    (slot,) = _slots(limiter, SEVEN, 1)
+    redis.config_set("maxmemory", "1")
+    try:
+        limiter.release(slot, used=False)
+    finally:
+        redis.config_set("maxmemory", "0")
+    assert limiter.used(SEVEN[0]) == 0
+
+
+def test_a_pause_is_forgotten_when_redis_is_away_instead_of_failing_the_call() -> None:
+    with PrivateServer() as server:
+        client = connect(server.url)
+        limiter = Limiter(client)
+        server.kill()
+        limiter.pause(SEVEN[0], seconds=1)
+        client.close()
