@@ -30,6 +30,10 @@ Retry and Reject are not errors but a handler's words: "again, later" and "never
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Final
+
+#: Seconds that a handler may ask to wait at most: 30 days.
+LONGEST_RETRY: Final = 30 * 24 * 3600
 
 
 class KommoError(Exception):
@@ -203,16 +207,24 @@ def named(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def _seconds(after: object) -> float:
+    seconds = after.total_seconds() if isinstance(after, timedelta) else after
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_RETRY:
+        raise ValueError(f"Retry(after=): a timedelta, or seconds, from 0 to 30 days, not {after!r:.80}")
+    return float(seconds)
+
+
 class Retry(Exception):
     """Raised by a handler: run it again later. Not an error, and not logged as one.
 
-    `after` is a timedelta or seconds; without it the usual backoff decides. It shows in `event.attempt` but does
-    not use up the handler's `attempts=`, which are for failures: a handler that waits stops itself by `event.attempt`.
+    `after` is a timedelta or seconds, 30 days at most (else ValueError); without it the usual backoff decides. It shows
+    in `event.attempt` but does not use up the handler's `attempts=`, which are for failures: a handler that waits stops
+    itself by `event.attempt`.
     """
 
     def __init__(self, reason: str = "", *, after: timedelta | float | None = None) -> None:
         self.reason = reason
-        self.after = after.total_seconds() if isinstance(after, timedelta) else after
+        self.after = None if after is None else _seconds(after)
         super().__init__(reason or "the handler asked to run again")
 
 

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from kommo.errors import HandlersError
-from kommo.hooks.events import EVENT_TYPES, Event, fields_of
+from kommo.hooks.events import EVENT_TYPES, Event, fields_of, number_fields_of
 
 HandlerFunction = Callable[[Event, Any], object]
 
@@ -37,6 +37,10 @@ EVENT_FIELDS: Final = frozenset({"account_id", "entity_id", "entity_type"})
 RESERVED: Final = frozenset({"changed", "echoes", "debounce", "on_doubt", "stage"})
 
 _FIELDS: Final = {event_type: fields_of(event_type) or frozenset() for event_type in EVENT_TYPES}
+#: Fields that hold whole numbers in every entity that has them: a text never matches one.
+_NUMBERS: Final = {"account_id"}.union(*map(number_fields_of, EVENT_TYPES)).difference(
+    {"entity_id"}, *(fields - number_fields_of(event_type) for event_type, fields in _FIELDS.items())
+)
 _NAME: Final = re.compile(rf"[A-Za-z0-9_.:-]{{1,{NAME_LIMIT}}}")
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
 _UNKNOWN: Final = "unknown."
@@ -269,7 +273,17 @@ def _checked_filters(
         for name in (*filters, *where):
             if name not in known:
                 raise HandlersError(f"{', '.join(types)}: there is no field {name!r}{_suggestion(name, known)}")
-    return tuple(Filter(name, _values(name, wanted)) for name, wanted in {**filters, **where}.items())
+    checked = tuple(Filter(name, _values(name, wanted)) for name, wanted in {**filters, **where}.items())
+    for filter_ in checked if known is not None else ():
+        _check_numbers(filter_.name, filter_.values)
+    return checked
+
+
+def _check_numbers(name: str, values: Sequence[object]) -> None:
+    """Refuse a text for a field of numbers; a range is not walked through, it holds none."""
+    for value in () if isinstance(values, range) or name not in _NUMBERS else values:
+        if isinstance(value, str):
+            raise HandlersError(f"{name} is a whole number, and {value!r:.80} is a text: it would never match")
 
 
 def _filterable(types: Sequence[str]) -> frozenset[str] | None:

@@ -119,8 +119,11 @@ def _begin(sender: Any, **_: Any) -> None:
     here.waker.otherwise = _serve_here
     for sentence in here.settings.unknown:
         structlog.get_logger(__name__).warning(sentence)
-    if not here.router.handlers:
-        structlog.get_logger(__name__).warning("KOMMO_HANDLERS is not set: deliveries are drained, and no handler runs")
+    names = sorted(here.router.handlers)
+    if names:
+        structlog.get_logger(__name__).info("handlers", handlers=names)
+    else:
+        structlog.get_logger(__name__).warning("no handlers: deliveries are drained for nobody; check KOMMO_HANDLERS")
     Sweeper(here).start()
 
 

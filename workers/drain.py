@@ -25,6 +25,8 @@ _log = structlog.get_logger(__name__)
 #: Redis does nothing else.
 _BATCH: Final = 32
 _BATCH_STEPS: Final = 500
+#: Types of events that one log line names: what a body calls its entities is part of it.
+_EVENTS_LOGGED: Final = 20
 #: How long an account stays with its drain unless the next batch renews it, in ms. After a death the account stands
 #: still for as long. Two drains at once do no harm: the cursor lets only one of them through.
 _HOLD_MS: Final = 3_000
@@ -85,7 +87,8 @@ def _route(runtime: Runtime, entry: Entry) -> list[RoutedEvent]:
         "drained",
         delivery=delivery.id,
         account=delivery.account_id,
-        events=[event.type for event in events],
+        events=[event.type for event in events[:_EVENTS_LOGGED]],
+        more=max(0, len(events) - _EVENTS_LOGGED),
         steps=sum(len(event.steps) for event in routed),
     )
     return routed

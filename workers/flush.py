@@ -101,11 +101,10 @@ class _Flush:
             runtime.keeper.holding(runtime.outbox, lease, seconds=_WRITE_SECONDS),
         ):
             results = runtime.outbox.results(lease.account_id, write.needs)
-            early = sending.unless_ready(results)
-            if early is None:
-                self._record(sending.send(runtime.clients.caller(lease.account_id, held), results))
-            else:
-                self._record(early)
+            outcome = sending.unless_ready(results)
+            if outcome is None:
+                outcome = sending.send(runtime.clients.caller(lease.account_id, held), results)
+        self._record(outcome)
 
     def _record(self, outcome: WriteOutcome) -> None:
         if not patiently(lambda: self._runtime.outbox.finish(outcome)):

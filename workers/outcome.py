@@ -54,7 +54,7 @@ class Ending:
         )
 
 
-def ending_of(error: Exception, lease: Lease, handler: Handler) -> Ending:
+def ending_of(error: BaseException, lease: Lease, handler: Handler) -> Ending:
     """Say what becomes of a step whose handler raised."""
     if isinstance(error, Retry):
         delay = backoff_ms(lease.runs + 1) if error.after is None else round(error.after * 1000)
@@ -110,11 +110,11 @@ def unreadable(lease: Lease, error: Exception) -> DeadLetter:
     )
 
 
-def _given_up(reason: str, error: Exception) -> Ending:
+def _given_up(reason: str, error: BaseException) -> Ending:
     _log.error("given up", reason=reason, error=named(error), exc_info=not _is_ours(error))
     return Ending("dead", reason=reason, error=named(error), traceback="".join(traceback.format_exception(error)))
 
 
-def _is_ours(error: Exception) -> bool:
+def _is_ours(error: BaseException) -> bool:
     """A call that Kommo refused is told by its sentence; only a handler's own fault needs the traceback."""
     return isinstance(error, ApiError | RequestError)

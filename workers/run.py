@@ -82,7 +82,7 @@ def _call(
         with runtime.keeper.holding(runtime.lanes, lease, seconds=handler.timeout_seconds):
             handler.function(event, runtime.clients.client(lease.account_id, later))
         writes = [AskedWrite(write.chain, json.dumps(write.to_record()).encode()) for write in later.writes]
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit() in a handler is a failure of it, not the end of a worker
         return ending_of(error, lease, handler), []
     _log.info("handled", ms=round((time.perf_counter() - began) * 1000, 1), writes=len(writes))
     return Ending("done"), writes

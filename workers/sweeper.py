@@ -1,4 +1,4 @@
-"""Sweep: once a second, outside the pool, notice due work that nobody took, and say that this process lives."""
+"""Sweep: twice a second, outside the pool, notice due work that nobody took, and say that this process lives."""
 
 import os
 import signal
@@ -12,9 +12,9 @@ from kommo.queue import LOOPS
 from workers.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
-EVERY_SECONDS: Final = 1.0
+EVERY_SECONDS: Final = 0.5
 #: ms that work may be late before a loop is woken for it. A wake-up that arrives needs a few.
-_LATE_MS: Final = 300
+_LATE_MS: Final = 200
 
 
 class Sweeper:
@@ -40,7 +40,7 @@ class Sweeper:
                 return
 
     def sweep(self) -> None:
-        """Announce this process; and, if no other one has within the last second, wake loops for what is late."""
+        """Announce this process; and, if no other one has just done so, wake loops for what is late."""
         runtime = self._runtime
         self._check_shards()
         sweeps = runtime.fleet.announce(

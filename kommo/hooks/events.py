@@ -56,6 +56,16 @@ def fields_of(event_type: str) -> frozenset[str] | None:
     return frozenset(field.name for field in fields(entity_class)) if entity_class else frozenset()
 
 
+def number_fields_of(event_type: str) -> frozenset[str]:
+    """Return the names of those fields that hold whole numbers: ids, for instance."""
+    entity_class = ENTITY_CLASSES.get(event_type)
+    return (
+        frozenset(field.name for field in fields(entity_class) if field.type == int | None)
+        if entity_class
+        else frozenset()
+    )
+
+
 @dataclass(frozen=True)
 class Event:
     """Something that happened in an account, by its type (`lead.status_changed`).

@@ -60,7 +60,7 @@ class Chains:
 
     def _renew_group(self, group: Sequence[Lease]) -> list[tuple[Lease, bool]]:
         account = group[0].account_id
-        args: list[str | int | bytes] = [account, LEASE_MS]
+        args: list[str | int | bytes] = [LEASE_MS]
         for lease in group:
             args += [lease.chain, lease.token, lease.seq]
         kept = self._scripts.run(Call("chain_renew", self._keys.chains(self.queue, account).all(), args))

@@ -11,7 +11,7 @@ from kommo.store.scripts import Call, Scripts
 
 #: A loop counts as awake for this long after it last looked for work, in ms. One that is busy in a slow handler
 #: longer than this no longer counts, and new work wakes another.
-AWAKE_MS: Final = 250
+AWAKE_MS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Handlers that write down in Redis what they were given, so that tests can see it across processes and deaths."""
 
 import os
+import time
 from functools import cache
 from typing import Any
 
@@ -44,3 +45,10 @@ def look_up(event: Any, kommo: Any) -> None:
     """Call Kommo now, not later."""
     found = kommo.contacts.get(event.entity_id)
     _redis().rpush("test:looked_up", found["name"])
+
+
+@router.on("lead.restored")
+def take_long(event: Any, kommo: Any) -> None:
+    """Keep a thread busy."""
+    _redis().rpush("test:begun", event.entity_id)
+    time.sleep(6)

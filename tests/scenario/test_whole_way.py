@@ -111,6 +111,17 @@ def test_a_stopped_worker_ends_within_ten_seconds_and_another_takes_over(kommo: 
         wait_for(lambda: program.ran("looked_up"), seconds=20, what=program.log("two"))
 
 
+@pytest.mark.parametrize("lead", [811, 812, 813])
+def test_a_slow_handler_holds_up_no_other_lead(lead: int) -> None:
+    with Program() as program:
+        program.web()
+        program.worker("one")
+        program.post("leads[restore][0][id]=801&leads[restore][0][updated_at]=1700000000")
+        wait_for(lambda: program.ran("begun"), what=program.log("one"))
+        program.post(f"leads[update][0][id]={lead}&leads[update][0][price]=1&leads[update][0][updated_at]=1700000000")
+        wait_for(lambda: program.ran(f"lead:{lead}"), seconds=2.5, what="the other lead is handled meanwhile")
+
+
 def test_prefork_works_too(kommo: Sandbox) -> None:
     with _program(kommo) as program:
         program.web()

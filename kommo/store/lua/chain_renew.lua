@@ -2,18 +2,18 @@
 -- Prolong leases that are still held.
 --
 -- KEYS[1] ready, KEYS[2] due, KEYS[3] state, KEYS[4] items   (see _chains)
--- ARGV: account, lease (ms), then per lease: chain, token, item number
+-- ARGV: lease (ms), then per lease: chain, token, item number
 -- Returns a list of 1 (prolonged) and 0 (lost to somebody else), one per lease.
 
 local q = {ready = KEYS[1], due = KEYS[2], state = KEYS[3], items = KEYS[4]}
-local account, lease = ARGV[1], tonumber(ARGV[2])
+local lease = tonumber(ARGV[1])
 local now = now_ms()
 begin_even_when_full(q)
 local result = {}
-for a = 3, #ARGV, 3 do
+for a = 2, #ARGV, 3 do
   local kept = held(q, ARGV[a], ARGV[a + 1], tonumber(ARGV[a + 2])) ~= nil
+  -- The account's place among the ready ones stays: moved up by each renewal, it would never look late to a sweeper.
   if kept then redis.call('ZADD', q.due, string.format('%.0f', now + lease), ARGV[a]) end
   result[#result + 1] = kept and 1 or 0
 end
-settle(q, account)
 return result

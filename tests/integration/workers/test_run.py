@@ -39,6 +39,10 @@ from workers.run import run
 LANE = "lead:1:h"
 
 
+class Death(BaseException):
+    """Stands for the end of a process: nobody catches it."""
+
+
 class Script:
     """A handler that does what it is told, run by run, and remembers what it was called with."""
 
@@ -246,15 +250,34 @@ class TestGivingUp:
         assert 299.5 <= (here.due_in("lanes", LANE) or 0) <= 301.1
 
 
+def test_a_handler_that_leaves_with_sys_exit_has_failed_and_the_worker_goes_on(worker: MakeWorker) -> None:
+    script = Script(SystemExit("enough"))
+    one = worker(one_handler(script, attempts=1))
+    one.come(1)
+    run(one.runtime)
+    (letter,) = one.dead()
+    assert (letter.reason, letter.error) == ("attempts_exhausted", "SystemExit: enough")
+
+
+def test_a_step_that_retries_in_vain_says_what_was_wrong_with_its_wait(worker: MakeWorker) -> None:
+    def never(_: Any) -> None:
+        raise Retry("later", after=float("nan"))
+
+    one = worker(one_handler(Script(never), attempts=1))
+    one.come(1)
+    run(one.runtime)
+    assert "Retry(after=)" in one.dead()[0].error
+
+
 class TestCrashes:
     def crash(self, worker: Worker) -> None:
         """Let the process end inside the handler, and its lease run out."""
-        with pytest.raises(SystemExit):
+        with pytest.raises(Death):
             run(worker.runtime)
         worker.pass_time("lanes")
 
     def test_a_worker_that_dies_in_a_handler_is_followed_by_another_that_knows(self, worker: MakeWorker) -> None:
-        script = Script(SystemExit(1))
+        script = Script(Death())
         here = worker(one_handler(script))
         here.come(1)
         self.crash(here)
@@ -263,7 +286,7 @@ class TestCrashes:
         assert here.stats()["steps_done"] == 1
 
     def test_a_handler_that_kills_every_worker_is_given_up(self, worker: MakeWorker) -> None:
-        script = Script(*[SystemExit(1)] * 9)
+        script = Script(*[Death()] * 9)
         here = worker(one_handler(script, attempts=3))
         here.come(1)
         for _ in range(3):
@@ -274,7 +297,7 @@ class TestCrashes:
         assert (letter.reason, "3 times" in letter.error) == ("crashed", True)
 
     def test_crashes_use_up_no_attempts_of_a_handler_that_fails(self, worker: MakeWorker) -> None:
-        script = Script(SystemExit(1), SystemExit(1), ValueError("no"), ValueError("never"))
+        script = Script(Death(), Death(), ValueError("no"), ValueError("never"))
         here = worker(one_handler(script, attempts=2))
         here.come(1)
         for _ in range(2):
@@ -284,7 +307,7 @@ class TestCrashes:
         assert [letter.reason for letter in here.dead()] == ["attempts_exhausted"]
 
     def test_one_crash_is_nobodys_last_attempt(self, worker: MakeWorker) -> None:
-        script = Script(SystemExit(1), SystemExit(1))
+        script = Script(Death(), Death())
         here = worker(one_handler(script, attempts=1))
         here.come(1)
         for _ in range(2):
@@ -335,7 +358,7 @@ class TestCrashes:
 
 class TestOrder:
     def test_events_of_an_entity_wait_behind_one_that_is_tried_again(self, worker: MakeWorker) -> None:
-        script = Script(ValueError(), Retry(after=60), SystemExit(1))
+        script = Script(ValueError(), Retry(after=60), Death())
         here = worker(one_handler(script))
         for at in range(3):
             here.deliver(lead_updated(1, at=at), id_=f"d{at}")
@@ -343,7 +366,7 @@ class TestOrder:
         for _ in range(2):
             run(here.runtime)
             here.pass_time("lanes")
-        with pytest.raises(SystemExit):
+        with pytest.raises(Death):
             run(here.runtime)
         run(here.runtime)
         assert len(script.calls) == 3, "the crashed one's lease has not run out yet"
