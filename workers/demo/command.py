@@ -92,9 +92,10 @@ def _perform(around: Surroundings, children: Children, screen: Screen, *, speed:
     """Do all that is to be seen; say whether the story's deliveries were handled and followed up."""
     watch, program = _started(around, children, screen)
     complete = _play(program, watch, screen, speed)
-    closing.suggest(screen.console, around.sandbox_url, stays=not once)
-    if not once:
-        _stay(watch, screen)
+    if once:
+        closing.suggest(screen.console, around.sandbox_url, stays=False)
+    else:
+        _stay(watch, screen, around.sandbox_url)
     return complete
 
 
@@ -142,9 +143,10 @@ def _play(program: Program, watch: Watch, screen: Screen, speed: float) -> bool:
     return not reckoning.missing
 
 
-def _stay(watch: Watch, screen: Screen) -> None:
-    """Go on watching until a signal comes: the usual end, not a failure."""
+def _stay(watch: Watch, screen: Screen, sandbox_url: str) -> None:
+    """Go on watching until a signal comes: the usual end, not a failure, from the moment that this is said."""
     try:
+        closing.suggest(screen.console, sandbox_url, stays=True)
         watch.forever()
     except SystemExit:
         screen.goodbye()
