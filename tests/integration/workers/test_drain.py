@@ -264,3 +264,22 @@ def test_what_was_drained_is_told_without_what_was_in_it(worker: MakeWorker, lin
     )
     assert "whispered" not in lines.text
     assert redis.dbsize() > 0
+
+
+def test_a_batch_ends_once_it_is_large_since_redis_does_nothing_else_meanwhile(
+    worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = worker()
+    inbox, sizes = here.runtime.inbox, []
+    commit = inbox.commit
+
+    def counted(batch: Batch, *, hold_ms: int) -> Committed:
+        sizes.append(len(batch.events))
+        return commit(batch, hold_ms=hold_ms)
+
+    monkeypatch.setattr(inbox, "commit", counted)
+    for number in range(3):
+        items = (f"leads[add][{item}][id]={number * 400 + item + 1}" for item in range(400))
+        here.deliver("&".join(items).encode(), id_=f"large{number}")
+    drain(here.runtime)
+    assert sizes == [800, 400]
