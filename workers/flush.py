@@ -12,11 +12,12 @@ from kommo.api.clients import AccountTurnstile, HeldSlot
 from kommo.api.writes import Write
 from kommo.errors import StoreUnavailable, Unauthorized
 from kommo.store.chains import Lease
-from kommo.store.outbox import QUEUE, WriteOutcome
+from kommo.store.outbox import FAILED, QUEUE, WriteOutcome
+from workers.letters import unreadable
 from workers.loop import TURN_SECONDS, Loop, serve_accounts
 from workers.patience import patiently
 from workers.runtime import Runtime
-from workers.sending import Sending, unreadable
+from workers.sending import Sending
 
 _log = structlog.get_logger(__name__)
 #: Calls of one flush that may be under way at once: for an account as many as it may make in a second, and in all.
@@ -91,7 +92,8 @@ class _Flush:
         try:
             write = Write.from_record(json.loads(lease.item))
         except Exception as error:  # stored by another version: kept for a person, and the chain goes on
-            self._record(unreadable(lease, runtime.runner(), error))
+            letter = unreadable("write", lease, error)
+            self._record(WriteOutcome(lease, "dead", runtime.runner(), write_id=letter.id, result=FAILED, dead=letter))
             return
         sending = Sending(write, lease, runtime.runner())
         with (

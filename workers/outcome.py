@@ -93,23 +93,6 @@ def not_here() -> Ending:
     return Ending("postpone", delay_ms=_NOT_HERE_MS)
 
 
-def unreadable(lease: Lease, error: Exception) -> DeadLetter:
-    """Make the dead letter of a step that cannot be read, with its bytes as they lay in the lane."""
-    _log.error("given up", reason="unreadable", account=lease.account_id, lane=lease.chain, exc_info=error)
-    return DeadLetter(
-        id=f"{lease.chain}.{lease.seq}",
-        kind="step",
-        account_id=lease.account_id,
-        reason="unreadable",
-        error=named(error),
-        at_ms=time.time_ns() // 1_000_000,
-        delivery_id="",
-        traceback="".join(traceback.format_exception(error)),
-        item={"lane": lease.chain},
-        body=lease.item,
-    )
-
-
 def _given_up(reason: str, error: BaseException) -> Ending:
     _log.error("given up", reason=reason, error=named(error), exc_info=not _is_ours(error))
     return Ending("dead", reason=reason, error=named(error), traceback="".join(traceback.format_exception(error)))

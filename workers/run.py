@@ -17,8 +17,9 @@ from kommo.router import Handler
 from kommo.store.chains import Lease, Taken
 from kommo.store.lanes import QUEUE, AskedWrite, Finished, StepOutcome
 from kommo.store.outbox import QUEUE as OUTBOX
+from workers.letters import unreadable
 from workers.loop import TURN_SECONDS, Loop, serve_accounts, wake_sibling
-from workers.outcome import CRASHES, Ending, crashed, ending_of, gone, not_here, unreadable
+from workers.outcome import CRASHES, Ending, crashed, ending_of, gone, not_here
 from workers.patience import patiently
 from workers.runtime import Runtime
 
@@ -90,7 +91,7 @@ def _call(
 
 def _unreadable(runtime: Runtime, lease: Lease, error: Exception) -> StepOutcome:
     stream_id = (re.search(rb'"stream":"([0-9-]+)"', lease.item) or [b"", b""])[1].decode()
-    return StepOutcome(lease, "dead", runtime.runner(), stream_id, dead=unreadable(lease, error))
+    return StepOutcome(lease, "dead", runtime.runner(), stream_id, dead=unreadable("step", lease, error))
 
 
 def _is_gone(runtime: Runtime, handler: str) -> bool:

@@ -93,21 +93,3 @@ class Sending:
         self, verb: Verb, *, delay_ms: int = 0, result: str = "", dead: DeadLetter | None = None
     ) -> WriteOutcome:
         return WriteOutcome(self.lease, verb, self.sender, self.write.id, delay_ms=delay_ms, result=result, dead=dead)
-
-
-def unreadable(lease: Lease, sender: str, error: Exception) -> WriteOutcome:
-    """Give up a write that cannot be read, with its bytes as they lay in the outbox."""
-    _log.error("write given up", reason="unreadable", account=lease.account_id, chain=lease.chain, exc_info=error)
-    letter = DeadLetter(
-        id=f"{lease.chain}.{lease.seq}",
-        kind="write",
-        account_id=lease.account_id,
-        reason="unreadable",
-        error=named(error),
-        at_ms=time.time_ns() // 1_000_000,
-        delivery_id="",
-        traceback="".join(traceback.format_exception(error)),
-        item={"chain": lease.chain},
-        body=lease.item,
-    )
-    return WriteOutcome(lease, "dead", sender, write_id=letter.id, result=FAILED, dead=letter)

@@ -56,9 +56,3 @@ class Loops:
             late = now_ms(self._redis) - by_ms
             number: Any = self._redis.zcount(self._keys.queue(self.queue, shard).ready, "-inf", late)
         return int(number) > 0
-
-    def waiting(self, shard: int) -> int:
-        """Count the accounts that have work, due now or later."""
-        with translated():
-            number: Any = self._redis.zcard(self._keys.queue(self.queue, shard).ready)
-        return int(number)

@@ -1,0 +1,32 @@
+"""The dead letter of what cannot even be read: stored by another version, kept as it lay there."""
+
+import time
+import traceback
+
+import structlog
+
+from kommo.errors import named
+from kommo.store.chains import Lease
+from kommo.store.dead import DeadLetter, Kind
+
+_log = structlog.get_logger(__name__)
+
+
+def unreadable(kind: Kind, lease: Lease, error: Exception) -> DeadLetter:
+    """Make the dead letter of a leased step or write that cannot be read, with its bytes.
+
+    It is named after the lease: a chain that was empty counts its items anew, and no letter may replace another.
+    """
+    _log.error("given up", reason="unreadable", account=lease.account_id, chain=lease.chain, exc_info=error)
+    return DeadLetter(
+        id=lease.token,
+        kind=kind,
+        account_id=lease.account_id,
+        reason="unreadable",
+        error=named(error),
+        at_ms=time.time_ns() // 1_000_000,
+        delivery_id="",
+        traceback="".join(traceback.format_exception(error)),
+        item={"chain": lease.chain},
+        body=lease.item,
+    )
