@@ -1,25 +1,32 @@
-"""Read Kommo's error answers: problem+json, older shapes, HTML pages, and nothing at all. Does no I/O."""
+"""Read Kommo's error answers: problem+json, older shapes, HTML pages, and nothing at all. Does no I/O.
 
+Sources: the vendor's page on HTTP status codes, https://developers.kommo.com/docs/limitations, and for bodies of the
+older shape `{"response": {"error": "…", "error_code": "110"}}` https://www.amocrm.com/developers/content/api/errors/.
+"""
+
+import codecs
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, ValuesView
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, NoReturn
 
+from kommo.api.codes import Code, code_of
 from kommo.errors import (
+    AGAIN,
+    ENDED,
+    FEATURE,
+    ITEMS,
+    PAGE,
+    UNREADABLE,
+    Action,
     ApiError,
-    BadRequest,
-    Forbidden,
-    NeedsAttention,
-    NotFound,
-    PaymentRequired,
-    RateLimited,
-    Refused,
     ServerError,
     TryLater,
-    Unauthorized,
+    treatment_of,
 )
 
 #: Characters of a foreign sentence that an error keeps, and validation errors that it lists.
@@ -29,23 +36,19 @@ VALIDATION_LIMIT: Final = 20
 #: Seconds; Kommo's own figure is 300, and a wild one must not stop an account for good.
 AFTER_LIMIT: Final = 86_400.0
 
-_REDIRECTED: Final = (
-    "redirects are not followed, the token would go along; check KOMMO_SUBDOMAIN and KOMMO_API_BASE: the account may "
-    "have been renamed"
-)
+#: What the token endpoint, or the API, says of access that somebody took back. `title` and `detail` are translated.
+_REVOKED: Final = "token has been revoked"
 
-_BY_STATUS: Final[Mapping[int, type[ApiError]]] = {
-    400: BadRequest,
-    401: Unauthorized,
-    402: PaymentRequired,
-    403: Forbidden,
-    404: NotFound,
-    # The server waited in vain, or is not ready: nothing is wrong with the call itself.
-    408: ServerError,
-    422: BadRequest,
-    425: ServerError,
-    429: RateLimited,
-}
+_REDIRECTED: Final = "redirects are not followed, the token would go along"
+
+#: Tokens, secrets and signatures are such runs; a UUID has 36 characters, and words have fewer.
+_SECRET: Final = re.compile(r"[A-Za-z0-9_+/=-]{40,}")
+
+#: Version 4 tells the older codes in a sentence: https://github.com/amocrm/amocrm-api-php/issues/33
+_SPOKEN_CODE: Final = re.compile(r"(?:Код ошибки|error code)\s+([0-9]{3,4})\b", re.IGNORECASE)
+
+#: What a code's treatment says about the answer that brings it.
+_SIGNS: Final = {Action.REPEAT: AGAIN, Action.PARK: ENDED, Action.STOP: PAGE, Action.GIVE_UP: FEATURE}
 
 
 def error_of(
@@ -57,18 +60,27 @@ def error_of(
     *,
     now: datetime | None = None,
 ) -> ApiError:
-    """Sort an answer outside 200-299 by what the caller must do; header names are lower case."""
-    kind = _class_of(status)
+    """Sort an answer by what the caller must do: TREATMENTS. Header names are lower case.
+
+    An answer of 200-299 is taken for one that cannot be read. Addresses in an answer are not looked at.
+    """
     problem = _problem(body)
+    known = _known(problem, path, status)
+    items = _items(problem)
+    treatment = treatment_of(status, set(_signs(problem, known, status, body)) | ({ITEMS} if items else set()))
+    kind = treatment.error or ServerError
     return kind(
         _detail(problem, status, headers, body),
         method=method,
         path=path,
         status=status,
-        code=_first_text(problem, "code", "error_code", "error_type"),
-        request_id=headers.get("x-request-id") or _first_text(problem, "trace_id"),
+        code=_first_text(problem, "error_type", "error_code", "code") or _spoken_code(problem),
+        request_id=_first_text(headers, "x-request-id") or _first_text(problem, "trace_id"),
         after=_after(problem, headers, now) if issubclass(kind, TryLater) else None,
         validation=_validation(problem),
+        items=items if treatment.action is Action.TAKE_OUT else {},
+        meaning=known.meaning if known else "",
+        hint=_first_text(problem, "hint") or "",
     )
 
 
@@ -84,32 +96,62 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _class_of(status: int) -> type[ApiError]:
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    if 300 <= status < 400:
-        return NeedsAttention
-    return Refused if 400 <= status < 500 else ServerError
-
-
 def _problem(body: bytes) -> Mapping[str, Any]:
     try:
         parsed = parse_json(body)
     except ValueError:
         return {}
-    return parsed if isinstance(parsed, dict) else {}
+    older = parsed.get("response") if isinstance(parsed, dict) else None
+    found = older if isinstance(older, dict) else parsed
+    return found if isinstance(found, dict) else {}
+
+
+def _signs(problem: Mapping[str, Any], known: Code | None, status: int, body: bytes) -> Iterator[str]:
+    if 200 <= status < 300:
+        yield UNREADABLE
+    # The API gives its reasons in JSON. A 403 without any comes from the server in front of it, which blocks.
+    if body.removeprefix(codecs.BOM_UTF8).lstrip()[:1] not in (b"{", b"["):
+        yield PAGE
+    if (_first_text(problem, "hint") or "").rstrip(".").casefold() == _REVOKED:
+        yield ENDED
+    if known and known.action in _SIGNS:
+        yield _SIGNS[known.action]
+
+
+def _known(problem: Mapping[str, Any], path: str, status: int) -> Code | None:
+    """Find the answer's numeric code in the vendor's list."""
+    said = _first_text(problem, "error_code", "code") or _spoken_code(problem) or ""
+    # `error_type` is another list, the Chats API's; and a `code` beside `detail` often only repeats the status.
+    if not re.fullmatch("[0-9]{1,6}", said) or "error_type" in problem:
+        return None
+    if "error_code" not in problem and int(said) == status:
+        return None
+    return code_of(path, int(said), status)
+
+
+def _spoken_code(problem: Mapping[str, Any]) -> str | None:
+    found = _SPOKEN_CODE.search(_first_text(problem, "detail", "error") or "")
+    return found and found[1]
 
 
 def _detail(problem: Mapping[str, Any], status: int, headers: Mapping[str, str], body: bytes) -> str:
+    html = "html" in headers.get("content-type", "").lower() or body.lstrip()[:1] == b"<"
+    if 200 <= status < 300:
+        kind = headers.get("content-type", "no content type").partition(";")[0].strip()[:60]
+        return f"the answer is not JSON ({kind}, {len(body)} bytes)"
     if 300 <= status < 400:
         return _REDIRECTED
-    said = _first_text(problem, "detail", "error_description", "message", "title", "hint")
+    said = _first_text(problem, "detail", "error_description", "message", "error", "title", "hint")
     hint = _first_text(problem, "hint")
     if said:
         return f"{said} ({hint})" if hint and hint != said else said
-    if body.lstrip()[:1] == b"<" or "html" in headers.get("content-type", "").lower():
+    if html:
         return "an HTML page instead of JSON"
-    return _phrase(status) if not body.strip() else f"{_phrase(status)}, and {len(body)} bytes that are no explanation"
+    return (
+        _phrase(status)
+        if problem or not body.strip()
+        else f"{_phrase(status)}, and {len(body)} bytes that are no explanation"
+    )
 
 
 def _phrase(status: int) -> str:
@@ -128,17 +170,27 @@ def _first_text(problem: Mapping[str, Any], *names: str) -> str | None:
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(text.split())
+    line = _SECRET.sub("…", " ".join(text.split()))
     return line if len(line) <= DETAIL_LIMIT else f"{line[: DETAIL_LIMIT - 1]}…"
 
 
 def _validation(problem: Mapping[str, Any]) -> tuple[str, ...]:
     """Flatten `validation-errors`: one list a request, in it one error a field."""
-    requests = problem.get("validation-errors")
-    found = [line for request in _dicts(requests) for line in _lines(request)]
+    found = [line for request in _dicts(problem.get("validation-errors")) for line in _lines(request)]
     if len(found) > VALIDATION_LIMIT:
         found[VALIDATION_LIMIT:] = [f"and {len(found) - VALIDATION_LIMIT} more"]
     return tuple(found)
+
+
+def _items(problem: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The same by `request_id`, which names the item as it was sent; errors that name none stay out."""
+    found: dict[str, tuple[str, ...]] = {}
+    for request in _dicts(problem.get("validation-errors")):
+        name = request.get("request_id")
+        if isinstance(name, (str, int)) and not isinstance(name, bool):
+            lines = (*found.get(str(name), ()), *_lines(request))
+            found[str(name)] = lines[:VALIDATION_LIMIT]
+    return found
 
 
 def _lines(request: Mapping[str, Any]) -> Iterator[str]:
@@ -148,8 +200,10 @@ def _lines(request: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _dicts(value: object) -> Iterator[Mapping[str, Any]]:
-    if isinstance(value, list):
-        yield from (item for item in value if isinstance(item, dict))
+    # PHP makes an object of a list whose numbers have gaps.
+    found = value.values() if isinstance(value, dict) else value
+    if isinstance(found, (list, ValuesView)):
+        yield from (item for item in found if isinstance(item, dict))
 
 
 def _after(problem: Mapping[str, Any], headers: Mapping[str, str], now: datetime | None) -> float | None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from kommo.api.problems import error_of, parse_json
-from kommo.errors import RequestError, ServerError
+from kommo.errors import RequestError
 
 #: Query parameters: nested, as `{"filter": {"id": [1, 2]}}`, or flat pairs that are sent as they are.
 Params = Mapping[str, Any] | Sequence[tuple[str, str]]
@@ -35,6 +35,8 @@ class Request:
     url: str = field(repr=False)
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
+    #: How many entities the body carries; 0 for a body that is no list.
+    entities: int = 0
 
     @property
     def path(self) -> str:
@@ -52,27 +54,33 @@ class Response:
 
 
 def build(
-    method: str, path: str, params: Params | None = None, json: object = None, *, base_url: str, token: str
+    method: str,
+    path: str,
+    params: Params | None = None,
+    json: object = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    base_url: str,
+    token: str | None = None,
 ) -> Request:
     """Build the request of a call.
 
-    `path` is absolute (`/api/v4/leads`), `json` is any JSON value or None for no body. Raises RequestError for
+    `path` is absolute (`/api/v4/leads`), `json` is any JSON value or None for no body, `headers` are further ones.
+    Without a token the request says nothing of who it comes from (the token endpoint). Raises RequestError for
     what cannot be sent as it is: an odd path, a naive datetime, a number that JSON lacks.
     """
     check_call(method, path)
     query = _query(params or ())
-    headers = [
-        ("Accept", "application/json"),
-        ("Accept-Encoding", "identity"),
-        ("Authorization", f"Bearer {_checked_token(token)}"),
-        ("User-Agent", USER_AGENT),
-    ]
+    lines = [("Accept", "application/json"), ("Accept-Encoding", "identity"), ("User-Agent", USER_AGENT)]
+    if token is not None:
+        lines.append(("Authorization", f"Bearer {_checked_token(token)}"))
+    lines += (headers or {}).items()
     body = b""
     if json is not None:
         body = encode(json)
-        headers.append(("Content-Type", "application/json"))
+        lines.append(("Content-Type", "application/json"))
     url = f"{base_url}{path}?{query}" if query else f"{base_url}{path}"
-    return Request(method, url, tuple(headers), body)
+    return Request(method, url, tuple(lines), body, len(json) if isinstance(json, list) else 0)
 
 
 def _query(params: Params) -> str:
@@ -155,29 +163,22 @@ def unix_seconds(moment: datetime, name: str) -> int:
 def decipher(
     request: Request, status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None
 ) -> Any:
-    """Return the parsed answer, None for 204, or raise the ApiError that says what to do.
+    """Return the parsed answer, None for 204 and 304, or raise the ApiError that says what to do.
 
     `now` is the moment of the answer, for a `Retry-After` that is a date; default: the answer's own `Date`.
     A redirect is never followed, because the token would go along. It is NeedsAttention: the account was renamed or
     an address in the settings is wrong, and no repetition mends that.
     """
     lower = {name.lower(): value for name, value in headers.items()}
-    if not 200 <= status < 300:
+    if not 200 <= status < 300 and status != 304:
         raise error_of(request.method, request.path, status, lower, body, now=now)
     # Kommo answers 204 for an empty list and for an id that does not exist.
-    if status == 204 or (not body.strip() and request.method != "GET"):
+    if status in (204, 304) or (not body.strip() and request.method != "GET"):
         return None
     try:
         return parse_json(body)
     except ValueError as error:
-        kind = lower.get("content-type", "no content type").partition(";")[0].strip()[:60]
-        raise ServerError(
-            f"the answer is not JSON ({kind}, {len(body)} bytes)",
-            method=request.method,
-            path=request.path,
-            status=status,
-            request_id=lower.get("x-request-id"),
-        ) from error
+        raise error_of(request.method, request.path, status, lower, body, now=now) from error
 
 
 def next_page(answer: object) -> tuple[str, list[tuple[str, str]]] | None:

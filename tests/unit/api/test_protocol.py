@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kommo.api.protocol import Request, build, decipher, encode, next_page, query_pairs, unix_seconds
-from kommo.errors import RequestError, ServerError
+from kommo.errors import Action, RateLimited, RequestError, ServerError
 
 BASE = "https://acme.kommo.com"
 GET = Request("GET", f"{BASE}/api/v4/leads?query=Ann", (), b"")
@@ -29,6 +29,15 @@ def test_a_get_has_the_token_in_a_header_and_no_body():
         "Authorization": "Bearer t0ken",
         "User-Agent": "kommo-receiver",
     }
+
+
+def test_without_a_token_a_request_does_not_say_who_it_comes_from():
+    request = built("POST", "/oauth2/access_token", body={"code": "c"}, token=None)
+    assert "Authorization" not in dict(request.headers)
+
+
+def test_further_headers_go_along():
+    assert ("If-Modified-Since", "never") in built(headers={"If-Modified-Since": "never"}).headers
 
 
 def test_a_post_carries_compact_utf8_json():
@@ -144,8 +153,9 @@ def test_any_success_gives_the_parsed_answer(status):
 
 
 @pytest.mark.parametrize("request_", [GET, PATCH])
-def test_204_is_none(request_):
-    assert decipher(request_, 204, {}, b"") is None
+@pytest.mark.parametrize("status", [204, 304])
+def test_204_and_304_are_none(request_, status):
+    assert decipher(request_, status, {}, b"") is None
 
 
 def test_an_empty_success_of_a_write_is_none_and_of_a_read_unreadable():
@@ -163,8 +173,20 @@ def test_a_success_that_is_not_json_is_a_server_error_without_its_bytes(body):
     error = caught.value
     assert (error.method, error.path, error.status, error.request_id) == ("GET", "/api/v4/leads", 200, "r1")
     assert error.detail == f"the answer is not JSON (text/html, {len(body)} bytes)"
+    assert error.action is Action.REPEAT
     assert "busy" not in str(error)
     assert "Ann" not in str(error)
+
+
+def test_what_is_wrong_raises_the_error_of_its_row_whatever_the_case_of_its_headers():
+    with pytest.raises(RateLimited) as caught:
+        decipher(PATCH, 429, {"Retry-After": "7", "X-Request-Id": "r2"}, b"<html>")
+    assert (caught.value.after, caught.value.request_id, caught.value.path) == (7.0, "r2", "/api/v4/leads/1")
+
+
+@pytest.mark.parametrize("number", [280, 2002])
+def test_a_code_in_a_success_is_no_error(number):
+    assert decipher(PATCH, 200, {}, f'{{"code":{number}}}'.encode()) == {"code": number}
 
 
 def test_a_byte_order_mark_is_no_reason_to_fail():
