@@ -35,15 +35,17 @@ class Keeper:
         self._thread.start()
 
     @contextmanager
-    def holding(self, chains: Chains, lease: Lease, *, seconds: float) -> Iterator[None]:
-        """Keep a lease while the block runs, for at most so long; after that it ends and somebody else may take it."""
+    def holding(self, chains: Chains, *leases: Lease, seconds: float) -> Iterator[None]:
+        """Keep leases while the block runs, for at most so long; then they end and somebody else may take them."""
+        ends = time.monotonic() + seconds
         with self._lock:
-            self._kept[lease] = (chains.queue, time.monotonic() + seconds)
+            self._kept.update(dict.fromkeys(leases, (chains.queue, ends)))
         try:
             yield
         finally:
             with self._lock:
-                self._kept.pop(lease, None)
+                for lease in leases:
+                    self._kept.pop(lease, None)
 
     def stop(self) -> None:
         self._stopped.set()

@@ -29,8 +29,8 @@ class Loop:
     serve: Callable[[int], None]
     #: How long an account is kept from other loops, in ms.
     hold_ms: int = 0
-    #: Called when nothing is due; True when there may be something in a moment and the loop should look again.
-    linger: Callable[[], bool] = lambda: False
+    #: Called when nothing is due, with the ms until something is if that is known; True to look again.
+    linger: Callable[[int | None], bool] = lambda _: False
 
 
 def serve_accounts(runtime: Runtime, loop: Loop, *, budget: float = BUDGET_SECONDS) -> None:
@@ -60,19 +60,21 @@ def _serve_until(runtime: Runtime, loop: Loop, ends: float) -> None:
             if picked.more:
                 wake_sibling(runtime, loop.queue, picked.account_id)
             loop.serve(picked.account_id)
-        elif not loop.linger():
+        elif not loop.linger(picked.due_in_ms):
             return
 
 
 def _pick(runtime: Runtime, loop: Loop, name: str, *, first: bool) -> Picked:
     shards = runtime.keys.shards
     start = random.randrange(shards)  # noqa: S311 - so that no shard always comes last
-    picked = Picked(None, 0)
+    waits: list[int] = []
     for shard in range(start, start + shards):
         picked = runtime.loops[loop.queue].pick(shard % shards, name, first=first, hold_ms=loop.hold_ms)
         if picked.account_id is not None:
-            break
-    return picked
+            return picked
+        if picked.due_in_ms is not None:
+            waits.append(picked.due_in_ms)
+    return Picked(None, 0, min(waits, default=None))
 
 
 def wake_sibling(runtime: Runtime, queue: str, account_id: int) -> None:

@@ -65,7 +65,7 @@ def ending_of(error: BaseException, lease: Lease, handler: Handler) -> Ending:
         return Ending("dead", reason="rejected", error=error.reason)
     if isinstance(error, ApiError) and error.code == NO_TURN:
         # Nothing was sent and nobody is to blame: the fleet has more to say than Kommo listens to.
-        return Ending("again", delay_ms=backoff_ms(lease.runs + 1))
+        return Ending("again", delay_ms=backoff_ms(lease.runs + 1, at_least=error.after))
     if isinstance(error, Refused | RequestError):
         return _given_up("refused", error)
     failures = lease.failures + 1

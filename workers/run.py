@@ -9,14 +9,17 @@ from typing import Any
 import structlog
 
 from kommo import log
+from kommo.api.bulk import kind_of
 from kommo.api.later import Later
 from kommo.api.later import Step as AskedBy
+from kommo.api.writes import Write
 from kommo.hooks.events import Event
 from kommo.queue import LOOPS
 from kommo.router import Handler
 from kommo.store.chains import Lease, Taken
 from kommo.store.lanes import QUEUE, AskedWrite, Finished, StepOutcome
 from kommo.store.outbox import QUEUE as OUTBOX
+from kommo.store.outbox import item_of
 from workers.letters import unreadable
 from workers.loop import TURN_SECONDS, Loop, serve_accounts, wake_sibling
 from workers.outcome import CRASHES, Ending, crashed, ending_of, gone, not_here
@@ -82,11 +85,16 @@ def _call(
     try:
         with runtime.keeper.holding(runtime.lanes, lease, seconds=handler.timeout_seconds):
             handler.function(event, runtime.clients.client(lease.account_id, later))
-        writes = [AskedWrite(write.chain, json.dumps(write.to_record()).encode()) for write in later.writes]
+        writes = [_asked(write, handler) for write in later.writes]
     except (Exception, SystemExit) as error:  # sys.exit() in a handler is a failure of it, not the end of a worker
         return ending_of(error, lease, handler), []
     _log.info("handled", ms=round((time.perf_counter() - began) * 1000, 1), writes=len(writes))
     return Ending("done"), writes
+
+
+def _asked(write: Write, handler: Handler) -> AskedWrite:
+    record = {**write.to_record(), "on_doubt": handler.on_doubt}
+    return AskedWrite(write.chain, item_of(kind_of(write), json.dumps(record).encode()))
 
 
 def _unreadable(runtime: Runtime, lease: Lease, error: Exception) -> StepOutcome:

@@ -1,95 +1,177 @@
-"""Sending one write: what an answer of Kommo's means for it."""
+"""Sending leased writes as one request: which of them are ready, and what Kommo's answer means for each."""
 
-import time
-import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
 
-from kommo.api.calls import Caller
-from kommo.api.writes import Write, request_of, result_of
-from kommo.errors import ApiError, NeedsAttention, Refused, RequestError, StoreUnavailable, TryLater, named
-from kommo.store.chains import Lease
-from kommo.store.dead import DeadLetter
-from kommo.store.limiter import Slot
-from kommo.store.outbox import FAILED, RESULT_SECONDS, Verb, WriteOutcome
+from kommo.api.bulk import Batch, mergeable
+from kommo.api.transport import NO_ANSWER
+from kommo.api.writes import Write
+from kommo.errors import Action, ApiError, RequestError, StoreUnavailable, TryLater, Unreachable, named
+from kommo.store.outbox import ALONE, DOUBTFUL, FAILED, RESULT_SECONDS, Pile, PileOutcome
 from workers.backoff import backoff_ms
+from workers.letters import given_up
 
 _log = structlog.get_logger(__name__)
 #: Tries of a write before it becomes a dead letter; with the longest waits that is about two hours.
 ATTEMPTS: Final = 16
 #: ms after which a write that waits for another one is looked at again.
 _NEEDS_MS: Final = 200
+#: What is nobody's failure: the account or the limit has to be ready again first, and is looked after elsewhere.
+_NOT_NOW: Final = frozenset({Action.RENEW, Action.PARK, Action.PARK_PAYMENT, Action.STOP, Action.SLOW_DOWN})
 
 
 @dataclass(frozen=True)
-class Sending:
-    """A leased write on its way."""
+class Load:
+    """A pile and those of its writes that go now, resolved."""
 
-    write: Write
-    lease: Lease
-    sender: str
+    pile: Pile
+    writes: Sequence[Write]
 
-    def unless_ready(self, results: Mapping[str, str]) -> WriteOutcome | None:
-        """Say how it ends without a call: it waits for a write it refers to, or that one has failed."""
-        if any(results.get(needed) == FAILED for needed in self.write.needs):
-            return self._dead("depends_on_failed", "a write whose result it needs has failed")
-        if any(needed not in results for needed in self.write.needs):
-            if (datetime.now(UTC) - self.write.asked_at).total_seconds() > RESULT_SECONDS:
-                return self._dead("depends_on_lost", "the result that it needs is no longer known")
-            return self._outcome("postpone", delay_ms=_NEEDS_MS)
-        if self.lease.crashes >= ATTEMPTS:
-            return self._dead("crashed", f"its sender did not come back {self.lease.crashes} times")
-        return None
+    @property
+    def head(self) -> Write:
+        return self.writes[0]
 
-    def send(self, call: Caller[Slot], results: Mapping[str, str]) -> WriteOutcome:
-        """Make the call and say how the write ended."""
-        try:
-            ready = self.write.resolve({needed: int(results[needed]) for needed in self.write.needs})
-            method, path, body = request_of(ready)
-            answer: Any = call(method, path, None, body)
-        except (Refused, RequestError, ValueError) as error:
-            return self._dead("refused", named(error), error)
-        except ApiError as error:
-            return self._again(error)
-        except StoreUnavailable:
-            return self._outcome("failed", delay_ms=backoff_ms(self.lease.failures + 1))
-        except Exception as error:  # a fault of ours: kept with its traceback rather than tried for ever
-            return self._dead("sending_failed", named(error), error)
-        if self.write.action != "create":
-            return self._outcome("done")
-        # Without an id those that refer to it could wait for ever.
-        return self._outcome("done", result=str(result_of(self.write, answer).get("id") or FAILED))
 
-    def _again(self, error: ApiError) -> WriteOutcome:
-        failures = self.lease.failures + 1
-        if failures >= ATTEMPTS and not isinstance(error, NeedsAttention):
-            return self._dead("attempts_exhausted", named(error), error)
-        delay = backoff_ms(failures, at_least=error.after if isinstance(error, TryLater) else None)
-        _log.warning("write failed, again later", write=self.write.id, error=named(error), in_ms=delay)
-        return self._outcome("failed", delay_ms=delay)
+def sort_out(
+    piles: Sequence[tuple[Pile, Sequence[Write]]], results: Mapping[str, str]
+) -> tuple[list[Load], list[PileOutcome]]:
+    """Choose what is ready to go; the rest waits for writes it refers to, or is given up with them."""
+    loads, outcomes = [], []
+    for pile, writes in piles:
+        unready = _unless_ready(pile, writes[0], results)
+        if unready is None:
+            loads.append(Load(pile, _ready(writes, results)))
+        else:
+            outcomes.append(unready)
+    return loads, outcomes
 
-    def _dead(self, reason: str, sentence: str, error: Exception | None = None) -> WriteOutcome:
-        _log.error("write given up", write=self.write.id, reason=reason, error=sentence)
-        letter = DeadLetter(
-            id=self.write.id,
-            kind="write",
-            account_id=self.lease.account_id,
-            reason=reason,
-            error=sentence,
-            at_ms=time.time_ns() // 1_000_000,
-            delivery_id=self.write.delivery_id,
-            traceback="".join(traceback.format_exception(error)) if error else "",
-            handler=self.write.handler,
-            attempt=self.lease.runs + 1,
-            item=self.write.to_record(),
+
+def _unless_ready(pile: Pile, head: Write, results: Mapping[str, str]) -> PileOutcome | None:
+    if any(results.get(needed) == FAILED for needed in head.needs):
+        return dead(pile, head, "depends_on_failed", "a write whose result it needs has failed")
+    if any(needed not in results for needed in head.needs):
+        if (datetime.now(UTC) - head.asked_at).total_seconds() > RESULT_SECONDS:
+            return dead(pile, head, "depends_on_lost", "the result that it needs is no longer known")
+        return PileOutcome(pile.lease, "postpone", delay_ms=_NEEDS_MS)
+    if pile.lease.crashes >= ATTEMPTS:
+        return dead(pile, head, "crashed", f"its sender did not come back {pile.lease.crashes} times")
+    return None
+
+
+def _ready(writes: Sequence[Write], results: Mapping[str, str]) -> list[Write]:
+    """Take writes as long as what they need is there and they can be merged with those before."""
+    ready: list[Write] = []
+    for write in writes:
+        if any(results.get(needed, FAILED) == FAILED for needed in write.needs):
+            break
+        if ready and write.action == "update" and not mergeable([one.body for one in ready], write.body):
+            break
+        ready.append(write.resolve({needed: int(results[needed]) for needed in write.needs}))
+    return ready
+
+
+def done(loads: Sequence[Load], batch: Batch, answer: Any) -> list[PileOutcome]:
+    """Say how the loads of a request that Kommo has taken ended: whoever refers to a creation gets its id."""
+    made: dict[str, str] = {}
+    for entry, said in zip(batch.entries, batch.results(answer), strict=True):
+        for chain, place in entry.places:
+            write = loads[chain].writes[place]
+            if write.action == "create":
+                # Without an id those that refer to it could wait for ever.
+                made[write.id] = str((said or {}).get("id") or FAILED)
+    return [
+        PileOutcome(
+            load.pile.lease,
+            "done",
+            done=len(load.writes),
+            results={write.id: made[write.id] for write in load.writes if write.id in made},
         )
-        return self._outcome("dead", result=FAILED, dead=letter)
+        for load in loads
+    ]
 
-    def _outcome(
-        self, verb: Verb, *, delay_ms: int = 0, result: str = "", dead: DeadLetter | None = None
-    ) -> WriteOutcome:
-        return WriteOutcome(self.lease, verb, self.sender, self.write.id, delay_ms=delay_ms, result=result, dead=dead)
+
+def found(load: Load, id_: int) -> PileOutcome:
+    """Say that a doubtful creation had been done."""
+    _log.info("write found: it had been done", write=load.head.id, resource=load.head.resource)
+    return PileOutcome(load.pile.lease, "done", done=1, results={load.head.id: str(id_)})
+
+
+def failed(loads: Sequence[Load], batch: Batch | None, error: Exception) -> list[PileOutcome]:
+    """Say what becomes of the loads of a request that did not come through: what errors.TREATMENTS says."""
+    if isinstance(error, StoreUnavailable):
+        return [PileOutcome(load.pile.lease, "failed", delay_ms=_delay(load, None)) for load in loads]
+    if not isinstance(error, ApiError):
+        # Wrong before it was sent, or a fault of ours: kept rather than tried for ever.
+        return _given_up(loads, "refused" if isinstance(error, RequestError) else "sending_failed", error)
+    several = batch is not None and len(batch.entries) > 1
+    if error.action in _NOT_NOW or (error.action is Action.HALVE and several):
+        return [PileOutcome(load.pile.lease, "postpone") for load in loads]
+    if error.action is Action.TAKE_OUT and batch is not None:
+        return _without_bad_ones(loads, batch, error)
+    if error.action in {Action.REPEAT, Action.HALVE}:
+        return [_again(load, error) for load in loads]
+    return _given_up(loads, "refused", error)
+
+
+def _given_up(loads: Sequence[Load], reason: str, error: Exception) -> list[PileOutcome]:
+    """Give up the only write there is; of several, nobody knows whose fault it was: each goes alone."""
+    if len(loads) == 1 and len(loads[0].writes) == 1:
+        return [dead(loads[0].pile, loads[0].head, reason, named(error), error)]
+    return [_alone(load, len(load.writes)) for load in loads]
+
+
+def _alone(load: Load, writes: int) -> PileOutcome:
+    return PileOutcome(load.pile.lease, "postpone", mark=ALONE, marked=writes)
+
+
+def _without_bad_ones(loads: Sequence[Load], batch: Batch, error: ApiError) -> list[PileOutcome]:
+    """Take out what Kommo named as bad; nothing of the request was done, so the rest goes again at once."""
+    bad = [entry for place, entry in enumerate(batch.entries) if str(place) in error.items]
+    if not bad:
+        return _given_up(loads, "refused", error)
+    blamed = {place: entry for entry in bad for place in entry.places}
+    outcomes = []
+    for chain, load in enumerate(loads):
+        own = [write for write in range(len(load.writes)) if (chain, write) in blamed]
+        if own[:1] == [0] and len(blamed[chain, 0].places) == 1:
+            outcomes.append(dead(load.pile, load.head, "refused", named(error), error))
+        else:
+            # A merged patch says not whose field was bad: its writes, and those before a bad one, go alone.
+            outcomes.append(_alone(load, own[-1] + 1) if own else PileOutcome(load.pile.lease, "postpone"))
+    return outcomes
+
+
+def _again(load: Load, error: ApiError) -> PileOutcome:
+    failures = load.pile.lease.failures + 1
+    if failures >= ATTEMPTS:
+        return dead(load.pile, load.head, "attempts_exhausted", named(error), error)
+    delay = _delay(load, error)
+    _log.warning("write failed, again later", write=load.head.id, error=named(error), in_ms=delay)
+    if load.head.action == "create" and _may_be_done(error):
+        return PileOutcome(load.pile.lease, "failed", delay_ms=delay, mark=DOUBTFUL, marked=len(load.writes))
+    return PileOutcome(load.pile.lease, "failed", delay_ms=delay)
+
+
+def _delay(load: Load, error: ApiError | None) -> int:
+    after = error.after if isinstance(error, TryLater) else None
+    return backoff_ms(load.pile.lease.failures + 1, at_least=after)
+
+
+def _may_be_done(error: ApiError) -> bool:
+    """Say whether Kommo may have done the work all the same: the answer was lost, broken, or says nothing of it."""
+    if isinstance(error, Unreachable):
+        return error.code == NO_ANSWER
+    said_no = error.status is not None and 400 <= error.status < 500
+    return not said_no and error.status != HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def dead(pile: Pile, write: Write, reason: str, sentence: str, error: Exception | None = None) -> PileOutcome:
+    """Give up the first write of a pile; what refers to it is told."""
+    _log.error("write given up", write=write.id, handler=write.handler, reason=reason, error=sentence)
+    letter = given_up(write, pile.lease, reason, sentence, error)
+    return PileOutcome(pile.lease, "dead", done=1, results={write.id: FAILED}, dead=[letter])

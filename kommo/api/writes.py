@@ -29,6 +29,9 @@ class Change:
     entity: Entity | None = None
     item: Id | None = None
     chain: str = ""
+    #: How what is created can be found again if its answer is lost: {"query": text, "field": {"field_id": 5} or
+    #: {"field_code": "ORDER"}, or None when the text is the name}.
+    marker: Mapping[str, Any] | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -64,6 +67,8 @@ class Write(Change):
     event_id: str
     handler: str
     asked_at: datetime
+    #: What to do when the answer to a creation was lost: "look" for it where that can be done, "repeat" or "park" it.
+    on_doubt: str = "look"
 
     def to_record(self) -> dict[str, Any]:
         """Return a JSON object from which `from_record` makes the same write."""
@@ -75,7 +80,7 @@ class Write(Change):
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """Make the write again; raises KeyError or ValueError for what is no record of one."""
-        known = {field.name: record[field.name] for field in fields(cls)}
+        known = {field.name: record[field.name] for field in fields(cls) if field.name in record}
         chain = record["chain"]
         entity = record["entity"] and Entity(record["entity"][0], _id_again(record["entity"][1], chain))
         item = None if record["item"] is None else _id_again(record["item"], chain)

@@ -19,7 +19,7 @@ Verb = Literal["done", "failed", "again", "postpone", "dead"]
 
 @dataclass(frozen=True, slots=True)
 class AskedWrite:
-    """A write for the outbox: the chain that keeps its order, and its record."""
+    """A write for the outbox: the chain that keeps its order, and its record as an item (see outbox.item_of)."""
 
     chain: str
     record: bytes

@@ -18,11 +18,12 @@ AWAKE_MS: Final = 100
 class Picked:
     """The account to work on, None when there is none and the loop now rests.
 
-    `more` counts the other accounts that were due.
+    `more` counts the other accounts that were due. When none was, `due_in_ms` says when the first one will be.
     """
 
     account_id: int | None
     more: int
+    due_in_ms: int | None = None
 
 
 class Loops:
@@ -43,7 +44,9 @@ class Loops:
         account, more = self._scripts.run(
             Call("loop_pick", [keys.ready, keys.awake, keys.flag], [loop, AWAKE_MS, int(first), hold_ms])
         )
-        return Picked(int(account) if account else None, int(more))
+        if account:
+            return Picked(int(account), int(more))
+        return Picked(None, 0, None if int(more) < 0 else int(more))
 
     def want_sibling(self, shard: int, *, at_most: int) -> bool:
         """Say whether to wake one more loop: below `at_most`, and not while another one is on its way."""

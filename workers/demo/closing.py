@@ -124,7 +124,7 @@ def _sums(totals: Totals) -> Table:
     for name, what in (
         ("deliveries", _deliveries(totals)),
         ("events", f"{totals.events}, for which handlers ran {totals.runs} times"),
-        ("API calls", f"{totals.calls}, {totals.writes} of them follow-up writes; refused: {totals.refused}"),
+        ("API calls", f"{totals.calls}, which carried {totals.writes} follow-up writes; refused: {totals.refused}"),
         ("rate limit", f"at most {totals.peak} calls arrived in any one second; {totals.limit} are allowed"),
         ("answers", f"{_spread(totals.answers_ms)}; Kommo waits {_KOMMO_WAITS} ms"),
         ("to handlers", f"{_spread(totals.until_handler_ms)}, from the sending of a delivery to its handler's begin"),

@@ -1,10 +1,10 @@
 """The ledger: what was sent, stored, run and called so far, and which of it belongs together. Pure."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 from kommo.hooks.events import Event
-from workers.demo.lines import LogLine, call_in, run_in, steps_in
+from workers.demo.lines import LogLine, call_in, run_in, steps_in, written_in
 from workers.demo.records import Call, Run, Sent, Stored
 
 
@@ -21,6 +21,8 @@ class Ledger:
         self.steps: dict[str, int] = {}
         self.runs: list[Run] = []
         self.calls: list[Call] = []
+        #: Writes that are done, by the event and the handler that asked for them.
+        self.written: Counter[tuple[str, str]] = Counter()
 
     @property
     def sent(self) -> list[Sent]:
@@ -57,6 +59,7 @@ class Ledger:
 
     def add_line(self, line: LogLine) -> None:
         """Write down what a log line reports, if it is of a kind that counts."""
+        self.written.update(written_in(line))
         if (run := run_in(line)) is not None:
             self.runs.append(run)
         elif (call := call_in(line)) is not None:

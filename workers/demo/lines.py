@@ -66,7 +66,15 @@ def call_in(line: LogLine) -> Call | None:
         ended_at=line.at,
         ms=float(about.get("ms", 0)),
         waited_ms=float(about.get("waited_ms", 0)),
+        entities=int(about.get("entities", 0)),
     )
+
+
+def written_in(line: LogLine) -> Mapping[tuple[str, str], int]:
+    """Read how many writes a request has carried out, by the event and the handler that asked; none for another line."""
+    if line.message != "written":
+        return {}
+    return {(str(event), str(handler)): int(writes) for _, event, handler, writes in line.about.get("by", [])}
 
 
 def steps_in(line: LogLine) -> tuple[str, int] | None:

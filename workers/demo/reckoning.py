@@ -37,6 +37,7 @@ class Books:
     steps_added: int
     runs: Sequence[Run]
     calls: Sequence[Call]
+    written: Counter[tuple[str, str]]
     asked: Sequence[Asked]
     left: Left
     peak: int
@@ -105,7 +106,6 @@ def _rows(books: Books) -> Iterator[Row]:
     known = set(waiting)
     expected = _expected_runs(books)
     runs = _by_delivery({(run.event_id, run.handler): run for run in books.runs})
-    done = Counter((call.event_id, call.handler) for call in books.calls if call.is_write and call.is_done)
     for sent in sorted(books.sent, key=lambda one: one.number):
         if not waiting[sent.sha256]:
             yield Row(sent, _without_storing(sent, known))
@@ -121,7 +121,7 @@ def _rows(books: Books) -> Iterator[Row]:
             expected=expected.get(stored.delivery_id, -1),
             runs=len(own),
             writes=sum(run.writes for run in own),
-            written=sum(min(run.writes, done[run.event_id, run.handler]) for run in own),
+            written=sum(min(run.writes, books.written[run.event_id, run.handler]) for run in own),
         )
         yield _judged(row)
 

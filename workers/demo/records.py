@@ -75,6 +75,8 @@ class Call:
     ended_at: float = 0
     ms: float = 0
     waited_ms: float = 0
+    #: How many entities it carried, for a call that writes several.
+    entities: int = 0
 
     @property
     def began_at(self) -> float:
@@ -83,11 +85,6 @@ class Call:
     @property
     def is_done(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
-
-    @property
-    def is_write(self) -> bool:
-        return self.method in WRITING
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:

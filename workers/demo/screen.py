@@ -89,6 +89,8 @@ class Screen:
     def called(self, at: float, sent: Sent | None, call: Call, slots: int, limit: int) -> None:
         """Show a call to the API and the use of the rate limit at this moment."""
         what = f"{call.method} {call.path.removeprefix('/api/v4')}"
+        if call.entities > 1:
+            what += f" × {call.entities}"
         waited = f"after {call.waited_ms:.0f} ms for a slot" if call.waited_ms >= 1 else ""
         answer = Text(f"{call.status or 'no answer'} in {call.ms:.0f} ms", style="" if call.is_done else "red")
         self._line(at, sent, call.delivery_id, "call", what, answer, slots_bar(slots, limit), waited)

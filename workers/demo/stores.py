@@ -11,13 +11,14 @@ from kommo.errors import DecodeError, StoreError
 from kommo.hooks.events import Event
 from kommo.hooks.normalise import normalise
 from kommo.queue import QUEUES
+from kommo.store.brakes import Brakes
 from kommo.store.connection import connect, translated
 from kommo.store.dead import DeadLetters
 from kommo.store.fleet import Fleet
 from kommo.store.inbox import START, Entry, Inbox
 from kommo.store.keys import Keys
 from kommo.store.lanes import QUEUE as LANES
-from kommo.store.limiter import Limiter, Scope
+from kommo.store.limiter import Scope
 from kommo.store.outbox import QUEUE as OUTBOX
 from workers.demo.ledger import is_echo
 from workers.demo.records import Left, Stored
@@ -37,7 +38,7 @@ class Stores:
         self._keys = Keys()
         self._inbox = Inbox(redis, self._keys)
         self._dead = DeadLetters(redis, self._keys)
-        self._limiter = Limiter(redis)
+        self._brakes = Brakes(redis)
         self._fleet = Fleet(redis)
         self._read_up_to = START
 
@@ -68,7 +69,7 @@ class Stores:
 
     def slots_used(self, scope: Scope) -> int:
         """Count the slots of the rate limit that are taken now."""
-        return self._limiter.used(scope)
+        return self._brakes.state(scope).taken
 
     def workers(self) -> int:
         """Count the workers that have reported."""

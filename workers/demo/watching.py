@@ -102,6 +102,7 @@ class Watch:
             steps_added=self._stores.steps_added(),
             runs=self.ledger.runs,
             calls=self.ledger.calls,
+            written=self.ledger.written,
             asked=asked,
             left=self._stores.left(),
             peak=peak,

@@ -61,12 +61,12 @@ local function held(q, chain, token, seq)
   return s
 end
 
--- End the lease. `pop` drops the head; otherwise it stays and the chain is due again after `delay` ms.
+-- End the lease. `pop` items at the head are dropped; with none the chain is due again after `delay` ms.
 local function finish(q, account, chain, s, pop, delay, now)
   s.token = '-'
-  if pop then
-    redis.call('HDEL', q.items, chain .. '|' .. s.head)
-    s.head, s.runs, s.failures, s.crashes = s.head + 1, 0, 0, 0
+  for n = s.head, s.head + pop - 1 do redis.call('HDEL', q.items, chain .. '|' .. n) end
+  if pop > 0 then
+    s.head, s.runs, s.failures, s.crashes = s.head + pop, 0, 0, 0
     delay = 0
   end
   if s.head > s.tail then

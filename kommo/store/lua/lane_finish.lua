@@ -33,7 +33,7 @@ if not s then
   return {0, 0}
 end
 
-local wake, pop = 0, verb == 'done' or verb == 'dead'
+local wake, pop = 0, (verb == 'done' or verb == 'dead') and 1 or 0
 if verb == 'failed' or verb == 'again' then s.runs = s.runs + 1 end
 if verb == 'failed' then s.failures = s.failures + 1 end
 if verb == 'dead' then
@@ -46,7 +46,7 @@ if verb == 'done' and #ARGV > 9 then
   wake = wake_needed(KEYS[9], KEYS[10], now)
 end
 finish(lanes, account, lane, s, pop, delay, now)
-if pop and redis.call('HINCRBY', KEYS[12], ARGV[7], -1) <= 0 then redis.call('HDEL', KEYS[12], ARGV[7]) end
+if pop > 0 and redis.call('HINCRBY', KEYS[12], ARGV[7], -1) <= 0 then redis.call('HDEL', KEYS[12], ARGV[7]) end
 redis.call('HINCRBY', KEYS[13], 'steps_' .. verb, 1)
 redis.call('SET', KEYS[11], mark, 'EX', 600)
 return {1, wake}

@@ -7,7 +7,7 @@
 -- KEYS[3] flag   string  wake-up sent; a loop that is here has answered it
 -- ARGV: loop, lease of the loop (ms), 1 if it is the loop's first pick, hold (ms): how long the account is kept from other loops; 0 only sends it to
 --       the back of the row
--- Returns {account or "", how many more accounts are due now}.
+-- Returns {account, how many more accounts are due now}, or {"", ms until the first is due, -1 when there is none}.
 
 local now, exact = now_ms(), string.format('%.3f', now_exact())
 if ARGV[3] == '1' then redis.call('DEL', KEYS[3]) end
@@ -15,7 +15,8 @@ redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
 local due = redis.call('ZRANGE', KEYS[1], '-inf', exact, 'BYSCORE', 'LIMIT', 0, 1)
 if not due[1] then
   redis.call('ZREM', KEYS[2], ARGV[1])
-  return {'', 0}
+  local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+  return {'', first[2] and math.max(1, math.ceil(tonumber(first[2]) - now)) or -1}
 end
 local hold = tonumber(ARGV[4])
 redis.call('ZADD', KEYS[2], string.format('%.0f', now + tonumber(ARGV[2])), ARGV[1])
