@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from redis import Redis
 
-from kommo.api.clients import Clients
+from kommo.api.clients import Clients, Shared
 from kommo.errors import StoreUnavailable
 from kommo.queue import LOOPS, Waker, publisher
 from kommo.router import Router
@@ -23,7 +23,6 @@ from kommo.store.fleet import Fleet
 from kommo.store.inbox import Inbox
 from kommo.store.keys import Keys
 from kommo.store.lanes import Lanes
-from kommo.store.limiter import Limiter
 from kommo.store.loops import Loops
 from kommo.store.outbox import Outbox
 from workers.keeper import Keeper
@@ -88,9 +87,10 @@ class Runtime:
         self.lanes = Lanes(self.redis, self.keys)
         self.outbox = Outbox(self.redis, self.keys)
         self.loops = {queue: Loops(queue, self.redis, self.keys) for queue in LOOPS}
-        self.limiter = Limiter(self.redis)
-        self.accounts = Accounts(self.settings)
-        self.clients = Clients(self.accounts, self.limiter, self.settings.api_base)
+        self.shared = Shared.on(self.redis, self.keys)
+        self.echoes = self.shared.echoes
+        self.accounts = Accounts(self.settings, self.redis, self.keys)
+        self.clients = Clients(self.accounts, self.shared, self.settings.api_base)
         self.fleet = Fleet(self.redis)
         self._numbers = itertools.count(1)
         self._capacity: Mapping[str, int] = {}

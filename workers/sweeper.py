@@ -9,6 +9,7 @@ import structlog
 
 from kommo.errors import StoreError, StoreUnavailable
 from kommo.queue import LOOPS
+from workers.probing import Prober
 from workers.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
@@ -23,6 +24,7 @@ class Sweeper:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._checked = False
+        self._prober = Prober(runtime)
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
 
     def start(self) -> None:
@@ -40,7 +42,10 @@ class Sweeper:
                 return
 
     def sweep(self) -> None:
-        """Announce this process; and, if no other one has just done so, wake loops for what is late."""
+        """Announce this process; and, if no other one has just done so, wake loops for what is late.
+
+        Who sweeps also sees to it that what Kommo has blocked is tried now and then.
+        """
         runtime = self._runtime
         self._check_shards()
         sweeps = runtime.fleet.announce(
@@ -52,6 +57,8 @@ class Sweeper:
             loops = runtime.loops[queue]
             if any(loops.overdue(shard, by_ms=_LATE_MS) for shard in range(runtime.keys.shards)):
                 runtime.waker.wake(task)
+        if runtime.shared.brakes.probe_is_due():
+            self._prober.look()
 
     def _check_shards(self) -> None:
         """End a worker that would look for the work in the wrong place; Redis may have been away at its start."""

@@ -1,60 +1,35 @@
 """The callers and clients of a process: one connection pool, every account through the fleet's limiter."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from redis import Redis
+
 from kommo.api.address import api_base
-from kommo.api.calls import Access, Caller, Turnstile
+from kommo.api.calls import Caller, Turnstile
 from kommo.api.client import Client
+from kommo.api.coalescing import Coalescer
 from kommo.api.later import Later
+from kommo.api.metadata import Metadata
+from kommo.api.oauth import OAuth
+from kommo.api.per_account import PerAccount
 from kommo.api.protocol import Params
+from kommo.api.tokens import AccountTokens
 from kommo.api.transport import HttpTransport, Transport
+from kommo.api.turnstile import AccountTurnstile
+from kommo.api.ways import Ways
 from kommo.errors import RequestError, SettingsError, Unauthorized
 from kommo.settings import Settings
 from kommo.store.accounts import Accounts, Credentials
-from kommo.store.limiter import Limiter, Scope, Slot
+from kommo.store.brakes import Brakes
+from kommo.store.echoes import Echoes
+from kommo.store.keys import Keys
+from kommo.store.limiter import HEAD_START_MS, Limiter, Slot
+from kommo.store.parking import Parking
 
-
-@dataclass(frozen=True)
-class AccountTurnstile:
-    """The limiter as one account's calls meet it."""
-
-    limiter: Limiter
-    scopes: tuple[Scope, ...]
-
-    def acquire(self, seconds: float) -> Slot | None:
-        return self.limiter.acquire(self.scopes, seconds=seconds)
-
-    def release(self, slot: Slot) -> None:
-        self.limiter.release(slot)
-
-    def pause(self, seconds: float) -> None:
-        self.limiter.pause(self.scopes[0], seconds=seconds)
-
-
-class HeldSlot:
-    """A slot that was taken before it was known what it is for; spent by one call, or given back."""
-
-    def __init__(self, behind: AccountTurnstile, slot: Slot) -> None:
-        self._behind = behind
-        self._slot = slot
-        self._spent = False
-
-    def acquire(self, seconds: float) -> Slot | None:  # noqa: ARG002 - it is there already
-        self._spent = True
-        return self._slot
-
-    def release(self, slot: Slot) -> None:
-        self._behind.release(slot)
-
-    def pause(self, seconds: float) -> None:
-        self._behind.pause(seconds)
-
-    def give_back(self) -> None:
-        """Free the slot at once if no call has spent it."""
-        if not self._spent:
-            self._spent = True
-            self._behind.limiter.release(self._slot, used=False)
+Headers = Mapping[str, str] | None
+Call = tuple[str, str, Params | None, object, Headers]
 
 
 def check_address(settings: Settings) -> None:
@@ -82,28 +57,49 @@ def check_address(settings: Settings) -> None:
         raise SettingsError([f"{name}: {error}"]) from None
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What the fleet shares about its calls."""
+
+    limiter: Limiter
+    brakes: Brakes
+    parking: Parking
+    echoes: Echoes
+
+    @classmethod
+    def on(cls, redis: Redis, keys: Keys) -> "Shared":
+        """Make the parts on one Redis."""
+        return cls(Limiter(redis), Brakes(redis), Parking(redis, keys), Echoes(redis, keys))
+
+
 class Clients:
     """Makes clients for accounts; safe for threads."""
 
     def __init__(
-        self, accounts: Accounts, limiter: Limiter, api_base_override: str, transport: Transport | None = None
+        self, accounts: Accounts, shared: Shared, api_base_override: str, transport: Transport | None = None
     ) -> None:
         self._accounts = accounts
-        self._limiter = limiter
-        self._override = api_base_override or None
+        self._shared = shared
+        self._override = api_base_override
         self._transport = transport or HttpTransport()
+        self._ways = Ways(accounts, shared.limiter, shared.brakes, shared.parking)
+        self.oauth = OAuth(self._transport, self._ways, api_base_override=api_base_override)
+        # Reads under way at the same time, and names that were looked up, are shared by all clients of an account.
+        self._sends = PerAccount(lambda account_id: Coalescer(_Lazy(self, account_id)))
+        self._metadata = PerAccount(lambda account_id: Metadata(self._sends[account_id]))
 
     def client(self, account_id: int, later: Later | None = None) -> Client:
         """Make the `kommo` object for an account."""
-        return Client(_Lazy(self, account_id), account_id=account_id, later=later)
+        metadata = self._metadata[account_id]
+        return Client(self._sends[account_id], account_id=account_id, later=later, metadata=metadata)
 
-    def turnstile(self, account_id: int) -> AccountTurnstile:
+    def turnstile(self, account_id: int, *, head_start_ms: int = HEAD_START_MS) -> AccountTurnstile:
         """Give the account's way through the limiter.
 
         Raises:
             Unauthorized: there is no token for it.
         """
-        return AccountTurnstile(self._limiter, self._accounts.scopes(self._credentials(account_id)))
+        return replace(self._ways(self._credentials(account_id)), head_start_ms=head_start_ms)
 
     def caller(self, account_id: int, turnstile: Turnstile[Slot] | None = None) -> Caller[Slot]:
         """Make what sends the account's calls.
@@ -111,9 +107,15 @@ class Clients:
         Raises:
             Unauthorized: there is no token for it.
         """
-        credentials = self._credentials(account_id)
-        access = Access(api_base(credentials.subdomain, self._override), credentials.token)
-        return Caller(access, self._transport, turnstile or self.turnstile(account_id))
+        tokens = AccountTokens(self._accounts, self.oauth, account_id, self._override)
+        return Caller(tokens, self._transport, turnstile or self.turnstile(account_id))
+
+    def send(self, account_id: int, call: Call) -> Any:
+        """Make a call now; what it writes is known as our own before its webhook can come."""
+        method, path, _, json, _ = call
+        if method != "GET":
+            self._shared.echoes.expect(account_id, method, path, json)
+        return self.caller(account_id)(*call)
 
     def close(self) -> None:
         self._transport.close()
@@ -122,7 +124,8 @@ class Clients:
         credentials = self._accounts.credentials(account_id)
         if credentials is None:
             raise Unauthorized(
-                f"no access token is known for account {account_id}: set KOMMO_ACCOUNT_ID and KOMMO_ACCESS_TOKEN",
+                f"no access token is known for account {account_id}: set KOMMO_ACCOUNT_ID and KOMMO_ACCESS_TOKEN, or "
+                "add the account with `kommo accounts add`",
                 method="any call to",
                 path=f"account {account_id}",
             )
@@ -136,5 +139,7 @@ class _Lazy:
     clients: Clients
     account_id: int
 
-    def __call__(self, method: str, path: str, params: Params | None = None, json: object = None) -> Any:
-        return self.clients.caller(self.account_id)(method, path, params, json)
+    def __call__(
+        self, method: str, path: str, params: Params | None = None, json: object = None, headers: Headers = None
+    ) -> Any:
+        return self.clients.send(self.account_id, (method, path, params, json, headers))

@@ -1,16 +1,18 @@
-"""The rate limit, shared by the fleet: leased slots in every scope at once (see lua/limiter_acquire.lua)."""
+"""The rate limit, shared by the fleet: leased slots in every scope at once (see lua/limiter_acquire.lua).
+
+How Kommo slows it down or stops it is in `brakes`.
+"""
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 from redis import Redis
 
 from kommo.errors import StoreUnavailable
-from kommo.store.connection import now_ms, translated
+from kommo.store.connection import translated
 from kommo.store.scripts import Call, Scripts
 
 #: ms a slot stays taken when its holder dies: longer than any call may last.
@@ -21,8 +23,10 @@ COOL_DOWN_MS: Final = 1_002
 TICKET_MS: Final = 2_500
 #: Seconds for which a slot is offered back to a Redis that is away.
 RELEASE_SECONDS: Final = 10.0
-_TAG: Final = "kommo:{limits}"
-_TICKETS: Final = f"{_TAG}:tickets"
+#: How far ahead of others a call in a handler comes, in ms: before every later write that has waited for less.
+HEAD_START_MS: Final = 10_000
+TAG: Final = "kommo:{limits}"
+_TICKETS: Final = f"{TAG}:tickets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,13 @@ class Slot:
     scopes: Sequence[Scope]
 
 
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """Kommo wants to be left alone for so many seconds: longer than anybody should wait for a slot."""
+
+    seconds: float
+
+
 class Limiter:
     """The limits of all accounts and addresses. When Redis is away no slot is given."""
 
@@ -54,18 +65,20 @@ class Limiter:
         #: Slots that may have been taken by a call whose answer never came.
         self._doubtful: list[Slot] = []
 
-    def try_acquire(self, scopes: Sequence[Scope], *, ticket: str) -> Slot | float:
+    def try_acquire(self, scopes: Sequence[Scope], *, ticket: str, head_start_ms: int = 0) -> Slot | Alone | float:
         """Take a slot in every scope, or say after how many seconds to ask again with the same ticket."""
         self._give_back_doubtful()
         slot = Slot(uuid4().hex, scopes)
-        keys = [key for scope in scopes for key in self._keys(scope)]
+        keys = [key for scope in scopes for key in keys_of(scope)]
         limits = [scope.per_second for scope in scopes]
-        call = Call("limiter_acquire", [*keys, _TICKETS], [slot.id, ticket, SLOT_LEASE_MS, TICKET_MS, *limits])
+        args: list[str | int | bytes] = [slot.id, ticket, SLOT_LEASE_MS, TICKET_MS, head_start_ms, *limits]
         try:
-            wait: int = self._scripts.run(call)
+            wait, alone = self._scripts.run(Call("limiter_acquire", [*keys, _TICKETS], args))
         except StoreUnavailable:
             self._doubtful.append(slot)
             raise
+        if alone:
+            return Alone(alone / 1000)
         return wait / 1000 if wait else slot
 
     def _give_back_doubtful(self) -> None:
@@ -77,13 +90,13 @@ class Limiter:
                 self._doubtful.append(slot)
                 raise
 
-    def acquire(self, scopes: Sequence[Scope], *, seconds: float) -> Slot | None:
+    def acquire(self, scopes: Sequence[Scope], *, seconds: float, head_start_ms: int = 0) -> Slot | Alone | None:
         """Wait for a slot, at most so long; None when there was none in time."""
         ticket = uuid4().hex
         ends = self._clock() + seconds
         while True:
-            slot = self.try_acquire(scopes, ticket=ticket)
-            if isinstance(slot, Slot):
+            slot = self.try_acquire(scopes, ticket=ticket, head_start_ms=head_start_ms)
+            if isinstance(slot, Slot | Alone):
                 return slot
             left = ends - self._clock()
             if left <= 0:
@@ -112,25 +125,15 @@ class Limiter:
                 self._sleep(0.2)
 
     def _release(self, slot: Slot, after_ms: int) -> None:
-        keys = [self._keys(scope)[0] for scope in slot.scopes]
+        keys = [keys_of(scope)[0] for scope in slot.scopes]
         self._scripts.run(Call("limiter_release", keys, [slot.id, after_ms]))
 
-    def pause(self, scope: Scope, *, seconds: float) -> None:
-        """Let no request of this scope go for so long: Kommo asked for it. Forgotten if Redis is away just now."""
-        length = max(1, int(seconds * 1000))
-        with suppress(StoreUnavailable), translated():
-            self._redis.set(self._keys(scope)[2], now_ms(self._redis) + length, px=length)
 
-    def used(self, scope: Scope) -> int:
-        """Count the slots that are taken now."""
-        with translated():
-            number: Any = self._redis.zcount(self._keys(scope)[0], f"({now_ms(self._redis)}", "+inf")
-        return int(number)
-
-    @staticmethod
-    def _keys(scope: Scope) -> tuple[str, str, str]:
-        return (
-            f"{_TAG}:slots:{scope.name}",
-            f"{_TAG}:queue:{scope.name}",
-            f"{_TAG}:pause:{scope.name}",
-        )
+def keys_of(scope: Scope) -> tuple[str, str, str, str]:
+    """Name a scope's keys: slots, queue, pause, less (see limiter_acquire.lua)."""
+    return (
+        f"{TAG}:slots:{scope.name}",
+        f"{TAG}:queue:{scope.name}",
+        f"{TAG}:pause:{scope.name}",
+        f"{TAG}:less:{scope.name}",
+    )
