@@ -2,8 +2,9 @@
 
 from flask import Flask
 
-from sandbox.api import blueprint as api
-from sandbox.control import routes as control
+from sandbox.api import blueprint, gatekeeper, oauth
+from sandbox.control import oauth as oauth_control
+from sandbox.control import routes, service
 from sandbox.world import World
 
 
@@ -12,7 +13,10 @@ def create_app(world: World) -> Flask:
     app = Flask("sandbox")
     app.extensions["sandbox"] = world
     app.url_map.strict_slashes = False
-    app.register_blueprint(api.api)
-    app.register_blueprint(control.control)
-    api.catch_errors(app)
+    app.register_blueprint(blueprint.api)
+    app.register_blueprint(oauth.routes)
+    app.register_blueprint(oauth_control.oauth)
+    app.register_blueprint(service.service)
+    app.register_blueprint(routes.control)
+    gatekeeper.guard(app)
     return app

@@ -1,9 +1,12 @@
 """A sandbox inside this process: for tests, and for the command that starts one."""
 
+import time
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from sandbox.app import create_app
+from sandbox.faults import FaultFields
+from sandbox.journal import Wanted
 from sandbox.options import Options
 from sandbox.server import Server
 from sandbox.subscriptions import Webhook
@@ -30,6 +33,7 @@ class Sandbox:
 
     def close(self) -> None:
         """Stop serving and sending, at once."""
+        self.world.hurry()
         self._server.stop()
         self.world.close()
 
@@ -58,9 +62,59 @@ class Sandbox:
         """The most API requests that arrived within any sliding second."""
         return self.world.gate.peak
 
-    def requests(self, since: int = 0) -> list[dict[str, Any]]:
-        """Return the API requests after that number, oldest first."""
-        return self.world.journal.since(since)
+    @property
+    def token_calls(self) -> dict[str, dict[str, int]]:
+        """For each grant, how many requests for tokens came (`asked`) and how many earned some (`granted`)."""
+        return self.world.integration.counts()
+
+    def code(self) -> str:
+        """Return a code as the consent page gives it."""
+        return self.world.integration.code()
+
+    def revoke(self, *, long_lived: bool = False) -> None:
+        """End all tokens that OAuth gave, and with `long_lived` the others, too."""
+        self.world.integration.book.revoke(long_lived=long_lived)
+
+    def requests(
+        self,
+        since: int = 0,
+        *,
+        method: str | None = None,
+        path: str | None = None,
+        status: int | None = None,
+        bodies: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Return the API requests after that number, oldest first; `path` is a beginning or has wildcards."""
+        return self.world.journal.find(Wanted(since, method, path, status), bodies=bodies)
+
+    def fault(self, **described: Unpack[FaultFields]) -> int:
+        """Let the next requests that fit run into a fault; return its id.
+
+        Raises ApiError for a description that makes no sense.
+        """
+        return self.world.faults.add(described).id
+
+    def clear_faults(self) -> None:
+        """Forget all faults."""
+        self.world.faults.clear()
+
+    def latency(self, least: float, most: float | None = None) -> None:
+        """Hold every answer back for so many seconds, at random between two figures if two are given."""
+        self.world.rules.latency_min = least
+        self.world.rules.latency_max = least if most is None else most
+
+    def block(self, seconds: float) -> None:
+        """Answer everything with the 403 of the front server for so long; 0 ends a block."""
+        self.world.gate.block(time.monotonic() + seconds)
+
+    def subscription(self, *, ended: bool, reads_refused: bool = False) -> None:
+        """End or renew the subscription: writes are answered 402, reads too with `reads_refused`."""
+        self.world.rules.subscription_ended = ended
+        self.world.rules.reads_refused = reads_refused
+
+    def rotate_secret(self) -> str:
+        """Return the integration's new secret; all tokens that OAuth gave end."""
+        return self.world.integration.rotate_secret()
 
     def deliveries(self, since: int = 0) -> list[dict[str, Any]]:
         """Return the deliveries after that id, oldest first, with their attempts."""

@@ -1,8 +1,6 @@
-"""The people and the pipelines of the account, given at the start and not changed by the API yet."""
+"""The people and the pipelines of the account: what it begins with, and what is there now."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 #: The user in whose name the API writes, and two who work at the company.
 INTEGRATION_USER = 9_000_100
@@ -21,6 +19,17 @@ class User:
     name: str
     email: str
     is_admin: bool
+    role_id: int | None = None
+    group_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Role:
+    """A set of rights that users may share."""
+
+    id: int
+    name: str
+    rights: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -44,10 +53,15 @@ class Pipeline:
     sort: int
     is_main: bool
     stages: tuple[Stage, ...]
+    is_unsorted_on: bool = True
+
+    def stage(self, status_id: int) -> Stage | None:
+        """Return the stage with that id."""
+        return next((one for one in self.stages if one.id == status_id), None)
 
     def has(self, status_id: int) -> bool:
         """Tell whether the pipeline has that stage: a status means nothing without its pipeline."""
-        return any(stage.id == status_id for stage in self.stages)
+        return self.stage(status_id) is not None
 
     @property
     def incoming(self) -> Stage:
@@ -67,8 +81,11 @@ USERS = (
 )
 
 
+ROLES = (Role(40_001, "Sales", {"leads": {"view": "A", "edit": "D", "add": "A", "delete": "D", "export": "D"}}),)
+
+
 def _stages(first_id: int, *names: str) -> tuple[Stage, ...]:
-    colors = ("#c1c1c1", "#99ccff", "#ffff99", "#ffcc66", "#ffcccc")
+    colors = ("#c1c1c1", "#98cbff", "#fffd7f", "#ffce5a", "#ffc8c8")
     own = tuple(
         Stage(first_id + index, name, 10 + index * 10, colors[index % len(colors)], type=int(index == 0))
         for index, name in enumerate(names)
@@ -98,23 +115,37 @@ PIPELINES = (
 )
 
 
-def pipeline(pipeline_id: int) -> Pipeline | None:
-    """Return the pipeline with that id."""
-    return next((one for one in PIPELINES if one.id == pipeline_id), None)
+class Directory:
+    """What is there now; whoever changes it holds the lock of the state."""
 
+    def __init__(self) -> None:
+        self.users = list(USERS)
+        self.roles = list(ROLES)
+        self.pipelines = list(PIPELINES)
 
-def main_pipeline() -> Pipeline:
-    """Return the pipeline that is used when none is named."""
-    return next(one for one in PIPELINES if one.is_main)
+    def pipeline(self, pipeline_id: object) -> Pipeline | None:
+        """Return the pipeline with that id."""
+        return next((one for one in self.pipelines if one.id == pipeline_id), None)
 
+    def main(self) -> Pipeline:
+        """Return the pipeline that is used when none is named."""
+        return next(one for one in self.pipelines if one.is_main)
 
-def user_ids() -> Iterator[int]:
-    """Yield the ids that `responsible_user_id` may take; 0 is nobody."""
-    yield ROBOT
-    yield from (user.id for user in USERS)
+    def put(self, pipeline: Pipeline) -> None:
+        """Add a pipeline, or put it in the place of the one with its id; the order is that of `sort`."""
+        kept = [one for one in self.pipelines if one.id != pipeline.id]
+        self.pipelines = sorted([*kept, pipeline], key=lambda one: (one.sort, one.id))
 
+    def user(self, user_id: object) -> User | None:
+        """Return the user with that id."""
+        return next((one for one in self.users if one.id == user_id), None)
 
-def stage_name(pipeline_id: int, status_id: int) -> str:
-    """Return the name of a stage, for people."""
-    found: Any = pipeline(pipeline_id)
-    return next((stage.name for stage in found.stages if stage.id == status_id), "?") if found else "?"
+    def may_own(self, user_id: object) -> bool:
+        """Tell whether `responsible_user_id` may be that; 0 is nobody."""
+        return user_id == ROBOT or self.user(user_id) is not None
+
+    def stage_name(self, pipeline_id: int, status_id: int) -> str:
+        """Return the name of a stage, for people."""
+        found = self.pipeline(pipeline_id)
+        stage = found.stage(status_id) if found else None
+        return stage.name if stage else "?"

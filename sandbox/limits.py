@@ -54,6 +54,25 @@ class Gate:
             self._peak = max(self._peak, len(self._arrivals))
             return Arrival(self._judge(now), len(self._arrivals))
 
+    def configure(
+        self, *, rate: int | None = None, block_after: int | None = None, block_seconds: float | None = None
+    ) -> None:
+        """Change what is given, from now on."""
+        with self._lock:
+            self._rate = self._rate if rate is None else rate
+            self._block_after = self._block_after if block_after is None else block_after
+            self._block_seconds = self._block_seconds if block_seconds is None else block_seconds
+
+    def figures(self) -> dict[str, float]:
+        """Return the rate and when and how long it blocks."""
+        return {"rate": self._rate, "block_after": self._block_after, "block_seconds": self._block_seconds}
+
+    def block(self, until: float) -> None:
+        """Block everything until that time; a time that is over ends a block."""
+        with self._lock:
+            self._blocked_until = until
+            self._violations.clear()
+
     def _judge(self, now: float) -> Verdict:
         if now < self._blocked_until:
             return Verdict.BLOCKED

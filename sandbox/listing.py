@@ -15,8 +15,17 @@ Query = Sequence[tuple[str, str]]
 DEFAULT_LIMIT = 50
 
 _RANGES = ("created_at", "updated_at", "closed_at", "complete_till")
-_EQUAL = ("id", "entity_id", "pipeline_id", "status_id", "responsible_user_id", "created_by", "updated_by")
-_TEXTS = ("name", "entity_type")
+_EQUAL = (
+    "id",
+    "entity_id",
+    "to_entity_id",
+    "pipeline_id",
+    "status_id",
+    "responsible_user_id",
+    "created_by",
+    "updated_by",
+)
+_TEXTS = ("name", "entity_type", "to_entity_type")
 _ORDERS = ("id", "created_at", "updated_at", "complete_till")
 _STATUSES = re.compile(r"filter\[statuses]\[(\d+)]\[(pipeline_id|status_id)]")
 

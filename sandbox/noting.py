@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from sandbox.changes import SINGULAR
+from sandbox import history
 from sandbox.notices import Notice, notice
 from sandbox.payloads import tasks
-from sandbox.state import Json, State
+from sandbox.state import SINGULAR, Json, State
 
 
 def notes_of(state: State, kind: str, entity_id: int | None = None) -> Iterator[Json]:
@@ -42,7 +42,9 @@ def add(state: State, kind: str, item: Json, *, by: int) -> tuple[Json, list[Not
         "kind": kind,
     }
     state.notes[note["id"]] = note
-    entity = "leads" if kind == "leads" else "contacts"
+    if note["note_type"] == "common":
+        history.write(state, kind, note["entity_id"], "common_note_added", by=by, after={"note": {"id": note["id"]}})
+    entity = kind if kind in ("leads", "customers") else "contacts"
     told = notice(entity, "note", tasks.note(state, note, kind), f"note_{SINGULAR[kind]}")
     return note, [told, told] if note["note_type"] == "attachment" else [told]
 

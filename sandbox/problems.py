@@ -1,19 +1,12 @@
-"""Errors of the API, in the words of the service: problem+json bodies and the page of the front server.
+"""Errors that the API finds itself, in the words of the service.
 
 Source: https://developers.kommo.com/docs/response-codes and the API reference.
 """
 
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, NamedTuple
 
-PROBLEM_TYPE = "application/problem+json"
-
-#: What the front server shows to an address that went on after many a 429.
-BLOCK_PAGE = (
-    "<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body>\r\n"
-    "<center><h1>403 Forbidden</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
-)
+from sandbox.pages import Page, problem_page
 
 
 class Fault(NamedTuple):
@@ -24,24 +17,19 @@ class Fault(NamedTuple):
     detail: str
 
 
-class ApiError(Exception):
-    """Carry an error answer from where it is found to where it is rendered."""
+class Refusal(Exception):
+    """Carry an error answer from where it is found to where it is sent."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(page.status)
+        self.page = page
+
+
+class ApiError(Refusal):
+    """Refuse with a problem document."""
 
     def __init__(self, status: int, detail: str, **extra: Any) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.extra = extra
-
-    def body(self) -> dict[str, Any]:
-        """Return the problem document."""
-        return {
-            **self.extra,
-            "title": HTTPStatus(self.status).phrase,
-            "type": f"https://httpstatus.es/{self.status}",
-            "status": self.status,
-            "detail": self.detail,
-        }
+        super().__init__(problem_page(status, detail, **extra))
 
 
 def invalid(faults: Mapping[str, Sequence[Fault]]) -> ApiError:
@@ -66,14 +54,9 @@ def not_found(what: str = "Resource") -> ApiError:
     return ApiError(404, f"{what} not found")
 
 
-def over_page_limit() -> ApiError:
-    """Return the answer to more than 250 entities in one request."""
-    return ApiError(422, "Limit 250 per page")
-
-
-def too_many(retry_after: int) -> ApiError:
-    """Return the 429; the wait is told in the body, no header tells it."""
-    return ApiError(429, "Request limit exceeded, slow down", retry_after=retry_after)
+def over_page_limit(limit: int = 250) -> ApiError:
+    """Return the answer to more entities in one request than the service takes."""
+    return ApiError(422, f"Limit {limit} per page")
 
 
 def not_a_choice(path: str) -> Fault:
@@ -89,3 +72,8 @@ def missing(path: str) -> Fault:
 def wrong_type(path: str, wanted: str) -> Fault:
     """Return the fault of a value of another type."""
     return Fault(path, "InvalidType", f"This value should be of type {wanted}.")
+
+
+def too_long(path: str, limit: int) -> Fault:
+    """Return the fault of a text above its limit."""
+    return Fault(path, "TooLong", f"This value is too long. It should have {limit} characters or less.")

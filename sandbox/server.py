@@ -4,9 +4,11 @@ Werkzeug's own server closes each connection after its answer; API clients keep 
 """
 
 import io
+import select
 import socket
 import sys
 from collections.abc import Callable, Iterable
+from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any
@@ -17,6 +19,27 @@ App = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 #: Longest body that is read; the largest batch that makes sense is far below.
 BODY_LIMIT = 8 * 1024 * 1024
+
+#: Where an application finds the `Ending` of its request in the environ.
+ENDING = "sandbox.ending"
+#: Bytes by which a cut answer is shorter than it says.
+MISSING = 64
+
+
+class Fate(Enum):
+    """What becomes of an answer on its way out."""
+
+    SENT = "sent"
+    CUT = "cut"
+    TRUNCATED = "truncated"
+    HANGING = "hanging"
+
+
+class Ending:
+    """Let the application say what is to become of its answer."""
+
+    def __init__(self) -> None:
+        self.fate = Fate.SENT
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -33,8 +56,9 @@ class Handler(BaseHTTPRequestHandler):
         if body is None:
             return
         started: list[tuple[str, list[tuple[str, str]]]] = []
+        ending = Ending()
         content = self.server.app(
-            self._environ(body), lambda status, headers, _=None: started.append((status, headers))
+            self._environ(body, ending), lambda status, headers, _=None: started.append((status, headers))
         )
         try:
             payload = b"".join(content)
@@ -42,9 +66,17 @@ class Handler(BaseHTTPRequestHandler):
             close = getattr(content, "close", None)
             if close is not None:
                 close()
-        self._send(*started[-1], payload)
+        self._end(*started[-1], payload, ending.fate)
 
     do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = do_OPTIONS = _answer  # noqa: N815 - http.server's names
+
+    def _end(self, status: str, headers: list[tuple[str, str]], payload: bytes, fate: Fate) -> None:
+        self.close_connection = self.close_connection or fate is not Fate.SENT
+        if fate is Fate.HANGING:
+            _wait_for_end(self.connection)
+        elif fate is not Fate.CUT and (payload or fate is Fate.SENT):
+            # Of an empty answer nothing can be missing: it does not come at all.
+            self._send(status, headers, payload, missing=MISSING if fate is Fate.TRUNCATED else 0)
 
     def _body(self) -> bytes | None:
         length = self.headers.get("Content-Length", "0")
@@ -62,12 +94,13 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.send_error(status)
 
-    def _environ(self, body: bytes) -> Environ:
+    def _environ(self, body: bytes, ending: Ending) -> Environ:
         parts = urlsplit(self.path)
         host, port = self.server.server_address[:2]
         headers = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in self.headers.items()}
         return {
             **headers,
+            ENDING: ending,
             "REQUEST_METHOD": self.command,
             "SCRIPT_NAME": "",
             "PATH_INFO": unquote_to_bytes(parts.path).decode("latin-1"),
@@ -87,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
             "wsgi.run_once": False,
         }
 
-    def _send(self, status: str, headers: list[tuple[str, str]], payload: bytes) -> None:
+    def _send(self, status: str, headers: list[tuple[str, str]], payload: bytes, *, missing: int) -> None:
         code, _, reason = status.partition(" ")
         self.send_response_only(int(code), reason)
         self.send_header("Date", self.date_time_string())
@@ -95,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
             if name.lower() != "content-length":
                 self.send_header(name, value)
         if int(code) not in (204, 304):
-            self.send_header("Content-Length", str(len(payload)))
+            self.send_header("Content-Length", str(len(payload) + missing))
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
@@ -155,6 +188,13 @@ class Server(ThreadingHTTPServer):
         """Pass over clients that went away; report anything else as usual."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
+
+
+def _wait_for_end(connection: socket.socket) -> None:
+    """Wait until the client goes away, or the server stops, which cuts the connection."""
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN)
+    waiting.poll()
 
 
 def _cut(connection: socket.socket) -> None:

@@ -3,14 +3,18 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import Event
 
 from sandbox.delivery import Delivery, Sender
+from sandbox.faults import Faults
+from sandbox.integration import Integration
 from sandbox.journal import Journal
 from sandbox.limits import Gate
 from sandbox.notices import Notice, kind_of
 from sandbox.options import Options
 from sandbox.payloads.envelope import envelope
 from sandbox.payloads.form import encode
+from sandbox.rules import Rules
 from sandbox.state import State
 from sandbox.subscriptions import Subscriptions
 
@@ -23,7 +27,10 @@ class World:
         self.state = State(account_id=options.account_id, subdomain=options.subdomain, clock=time.time)
         self.webhooks = Subscriptions(self.state, time_scale=options.time_scale)
         self.sender = Sender(timeout=options.delivery_timeout, time_scale=options.time_scale)
-        self.journal = Journal()
+        self.journal = Journal(options.account_id)
+        self.rules = Rules.of(options)
+        self.faults = Faults()
+        self.integration = Integration(options, time.time)
         self.gate = Gate(
             rate=options.rate,
             block_after=options.block_after,
@@ -31,6 +38,12 @@ class World:
             block_seconds=options.block_seconds,
         )
         self._held: list[Notice] | None = None
+        self._ending = Event()
+
+    @property
+    def host(self) -> str:
+        """The host of the account, as the service would have it."""
+        return f"{self.state.subdomain}.{self.options.domain}"
 
     def announce(self, notices: Sequence[Notice]) -> list[Delivery]:
         """Send each notice to the webhooks that want it, as a delivery of its own unless a batch is open."""
@@ -65,6 +78,15 @@ class World:
             body = encode(envelope(self.state, wanted))
             sent.append(self.sender.send(hook.destination, body, kind=kind_of(wanted), hook=hook))
         return sent
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not beyond the end of the sandbox."""
+        if seconds > 0:
+            self._ending.wait(seconds)
+
+    def hurry(self) -> None:
+        """End all pauses, those to come too."""
+        self._ending.set()
 
     def close(self) -> None:
         """Stop sending."""

@@ -1,14 +1,25 @@
-"""The account and what belongs to it: users, pipelines, definitions of custom fields, tags. Read only."""
+"""The account and its people: users and roles (https://developers.kommo.com/reference/users)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
-from sandbox.api.answers import embedding, hal, listing, one_or_nothing, query, shapes, world
-from sandbox.custom_fields import CUSTOM_FIELDS
-from sandbox.directory import PIPELINES, USERS, pipeline
+from sandbox.api.answers import (
+    counted,
+    definitions,
+    document,
+    embedding,
+    hal,
+    one_or_nothing,
+    query,
+    world,
+    written,
+)
+from sandbox.directory import Role, User
 from sandbox.listing import page_of
+from sandbox.problems import Fault, missing, not_a_choice, wrong_type
 from sandbox.state import Json
+from sandbox.validation import check, items_of, request_id
 
 routes = Blueprint("account", __name__)
 
@@ -16,77 +27,90 @@ routes = Blueprint("account", __name__)
 @routes.get("/account")
 def get_account() -> Response:
     """Answer the account."""
-    return hal(shapes().account(with_=embedding()))
+    return hal(definitions().account(with_=embedding()))
 
 
 @routes.get("/users")
 def list_users() -> Response:
     """Answer a page of users, with totals."""
-    page = page_of(USERS, query())
-    answer = listing(page, "users", [shapes().user(user) for user in page.rows])
-    return _with_totals(answer, len(USERS), page.limit)
+    users = world().state.directory.users
+    page = page_of(users, query())
+    return counted(page, "users", [definitions().user(user, with_=embedding()) for user in page.rows], len(users))
 
 
 @routes.get("/users/<int:user_id>")
 def get_user(user_id: int) -> Response:
     """Answer one user."""
-    found = next((user for user in USERS if user.id == user_id), None)
-    return one_or_nothing(shapes().user(found) if found else None)
+    found = world().state.directory.user(user_id)
+    return one_or_nothing(definitions().user(found, with_=embedding()) if found else None)
 
 
-@routes.get("/leads/pipelines")
-def list_pipelines() -> Response:
-    """Answer all pipelines; there are no pages."""
-    return _whole("pipelines", [shapes().pipeline(one) for one in PIPELINES])
-
-
-@routes.get("/leads/pipelines/<int:pipeline_id>")
-def get_pipeline(pipeline_id: int) -> Response:
-    """Answer one pipeline."""
-    found = pipeline(pipeline_id)
-    return one_or_nothing(shapes().pipeline(found) if found else None)
-
-
-@routes.get("/leads/pipelines/<int:pipeline_id>/statuses")
-def list_stages(pipeline_id: int) -> Response:
-    """Answer the stages of a pipeline."""
-    found = pipeline(pipeline_id)
-    if found is None:
-        return one_or_nothing(None)
-    return _whole("statuses", [shapes().stage(found, stage) for stage in found.stages])
-
-
-@routes.get("/<any(leads, contacts, companies):kind>/custom_fields")
-def list_custom_fields(kind: str) -> Response:
-    """Answer a page of definitions, with totals."""
-    page = page_of(CUSTOM_FIELDS[kind], query())
-    rows = [shapes().custom_field(field, kind, sort) for sort, field in enumerate(page.rows)]
-    return _with_totals(listing(page, "custom_fields", rows), len(CUSTOM_FIELDS[kind]), page.limit)
-
-
-@routes.get("/<any(leads, contacts, companies):kind>/custom_fields/<int:field_id>")
-def get_custom_field(kind: str, field_id: int) -> Response:
-    """Answer one definition."""
-    found = [(sort, field) for sort, field in enumerate(CUSTOM_FIELDS[kind]) if field.id == field_id]
-    return one_or_nothing(shapes().custom_field(found[0][1], kind, found[0][0]) if found else None)
-
-
-@routes.get("/<any(leads, contacts, companies):kind>/tags")
-def list_tags(kind: str) -> Response:
-    """Answer a page of the tags in use."""
+@routes.post("/users")
+def create_users() -> Response:
+    """Add users."""
+    items = items_of(document())
     with world().state.lock:
-        tags = list(world().state.tags[kind].values())
-    page = page_of(tags, query())
-    return listing(page, "tags", page.rows)
+        check(items, _user_faults)
+        return written("users", [_add_user(item, request_id(item, index)) for index, item in enumerate(items)])
 
 
-def _whole(plural: str, rows: Sequence[Json]) -> Response:
-    links = {"self": {"href": request.base_url}}
-    return hal({"_total_items": len(rows), "_links": links, "_embedded": {plural: list(rows)}})
+def _user_faults(item: Json) -> Iterator[Fault]:
+    for name in ("name", "email"):
+        if item.get(name) is None:
+            yield missing(name)
+        elif not isinstance(item[name], str):
+            yield wrong_type(name, "string")
+    if any(user.email == item.get("email") for user in world().state.directory.users):
+        yield not_a_choice("email")
 
 
-def _with_totals(answer: Response, total: int, limit: int) -> Response:
-    if answer.status_code == 204:
-        return answer
-    body = answer.get_json(force=True)
-    return hal({"_total_items": total, "_page": body.pop("_page"), "_page_count": -(-total // limit), **body})
+def _add_user(item: Json, number: str) -> Json:
+    state = world().state
+    rights = item.get("rights") or {}
+    user = User(
+        state.next_id("users"),
+        item["name"],
+        item["email"],
+        is_admin=bool(rights.get("is_admin")),
+        role_id=rights.get("role_id"),
+        group_id=rights.get("group_id"),
+    )
+    state.directory.users.append(user)
+    return {**definitions().user(user), "request_id": number}
+
+
+@routes.get("/roles")
+def list_roles() -> Response:
+    """Answer a page of roles, with totals."""
+    roles = world().state.directory.roles
+    page = page_of(roles, query())
+    return counted(page, "roles", [definitions().role(role) for role in page.rows], len(roles))
+
+
+@routes.get("/roles/<int:role_id>")
+def get_role(role_id: int) -> Response:
+    """Answer one role."""
+    found = next((role for role in world().state.directory.roles if role.id == role_id), None)
+    return one_or_nothing(definitions().role(found) if found else None)
+
+
+@routes.post("/roles")
+def create_roles() -> Response:
+    """Add roles."""
+    items = items_of(document())
+    with world().state.lock:
+        check(items, _role_faults)
+        return written("roles", [_add_role(item, request_id(item, index)) for index, item in enumerate(items)])
+
+
+def _role_faults(item: Json) -> Iterator[Fault]:
+    if not isinstance(item.get("name"), str):
+        yield missing("name") if item.get("name") is None else wrong_type("name", "string")
+    if not isinstance(item.get("rights", {}), dict):
+        yield wrong_type("rights", "array")
+
+
+def _add_role(item: Json, number: str) -> Json:
+    role = Role(world().state.next_id("roles"), item["name"], dict(item.get("rights") or {}))
+    world().state.directory.roles.append(role)
+    return {**definitions().role(role), "request_id": number}

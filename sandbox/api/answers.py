@@ -6,9 +6,11 @@ from typing import Any, cast
 
 from flask import Response, current_app, request
 
+from sandbox.definitions import Definitions
 from sandbox.entities import Shapes
 from sandbox.listing import Page, Query, page_body
-from sandbox.problems import PROBLEM_TYPE, ApiError
+from sandbox.pages import Page as ErrorPage
+from sandbox.problems import ApiError
 from sandbox.state import Json
 from sandbox.world import World
 
@@ -23,6 +25,11 @@ def world() -> World:
 def shapes() -> Shapes:
     """Return the renderer with links to where this request came in."""
     return Shapes(world().state, f"{request.host_url}api/v4")
+
+
+def definitions() -> Definitions:
+    """Return the renderer of what the account is made of."""
+    return Definitions(world().state, f"{request.host_url}api/v4")
 
 
 def query() -> Query:
@@ -71,11 +78,28 @@ def listing(page: Page, plural: str, rows: Sequence[Json]) -> Response:
     return hal(page_body(page, plural, rows, url=request.base_url, query=query())) if rows else nothing()
 
 
+def whole(plural: str, rows: Sequence[Json]) -> Response:
+    """Answer with a list that has no pages."""
+    links = {"self": {"href": request.base_url}}
+    return hal({"_total_items": len(rows), "_links": links, "_embedded": {plural: list(rows)}})
+
+
+def counted(page: Page, plural: str, rows: Sequence[Json], total: int) -> Response:
+    """Answer with a page of a list that tells how much there is in all."""
+    if not rows:
+        return nothing()
+    body = page_body(page, plural, rows, url=request.base_url, query=query())
+    number = body.pop("_page")
+    return hal({"_total_items": total, "_page": number, "_page_count": -(-total // page.limit), **body})
+
+
 def written(plural: str, rows: Sequence[Json]) -> Response:
-    """Answer a write with the short form of what was written."""
+    """Answer a write with what was written."""
     return hal({"_links": {"self": {"href": request.base_url}}, "_embedded": {plural: list(rows)}})
 
 
-def problem(error: ApiError) -> Response:
-    """Answer with a problem document."""
-    return Response(json.dumps(error.body(), ensure_ascii=False), error.status, content_type=PROBLEM_TYPE)
+def paged(page: ErrorPage) -> Response:
+    """Answer with a ready-made page."""
+    answer = Response(page.body, page.status, content_type=page.content_type)
+    answer.headers.update(page.headers or {})
+    return answer

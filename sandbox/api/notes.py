@@ -1,16 +1,19 @@
 """Notes on leads, contacts and companies (https://developers.kommo.com/reference/notes)."""
 
+from collections.abc import Iterator
+
 from flask import Blueprint, Response
 
 from sandbox import noting
 from sandbox.api.answers import document, hal, listing, one_or_nothing, query, shapes, single, world, written
 from sandbox.directory import INTEGRATION_USER
 from sandbox.listing import matches, ordered, page_of
-from sandbox.problems import not_found
+from sandbox.note_rules import note_faults, note_text_faults
+from sandbox.problems import Fault, not_a_choice, not_found
 from sandbox.state import Json
-from sandbox.validation import check, items_of, note_faults, note_text_faults, request_id
+from sandbox.validation import check, items_of, request_id
 
-routes = Blueprint("notes", __name__, url_prefix="/<any(leads, contacts, companies):kind>")
+routes = Blueprint("notes", __name__, url_prefix="/<any(leads, contacts, companies, customers):kind>")
 
 
 @routes.get("/notes")
@@ -64,18 +67,22 @@ def update_notes(kind: str, entity_id: int | None = None) -> Response:
 @routes.patch("/<int:entity_id>/notes/<int:note_id>")
 def update_note(kind: str, note_id: int, entity_id: int | None = None) -> Response:
     """Change one note."""
+    if noting.find(world().state, kind, note_id, entity_id) is None:
+        raise not_found("Note")
     return hal(_update_all(kind, [{**single(), "id": note_id}], entity_id)[0])
 
 
 def _update_all(kind: str, items: list[Json], entity_id: int | None) -> list[Json]:
     state = world().state
     with state.lock:
-        check(items, note_text_faults)
-        notes = [noting.find(state, kind, item.get("id"), entity_id) for item in items]
-        found = [note for note in notes if note is not None]
-        if len(found) < len(items):
-            raise not_found("Note")
-        return [_update(note, item, kind) for note, item in zip(found, items, strict=True)]
+        check(items, lambda item: _faults(kind, item, entity_id))
+        return [_update(state.notes[item["id"]], item, kind) for item in items]
+
+
+def _faults(kind: str, item: Json, entity_id: int | None) -> Iterator[Fault]:
+    if noting.find(world().state, kind, item.get("id"), entity_id) is None:
+        yield not_a_choice("id")
+    yield from note_text_faults(item)
 
 
 def _update(note: Json, item: Json, kind: str) -> Json:

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, request
 
-from sandbox.api.answers import document, hal, nothing, shapes, single, world
+from sandbox.api.answers import definitions, document, hal, nothing, single, world
 from sandbox.directory import INTEGRATION_USER
 from sandbox.problems import ApiError, not_found
 
@@ -13,7 +13,7 @@ routes = Blueprint("webhooks", __name__, url_prefix="/webhooks")
 def list_webhooks() -> Response:
     """Answer all webhooks, or the one with `filter[destination]`; there are no pages."""
     wanted = request.args.get("filter[destination]")
-    rows = [shapes().webhook(hook) for hook in world().webhooks.all() if wanted in (None, hook.destination)]
+    rows = [definitions().webhook(hook) for hook in world().webhooks.all() if wanted in (None, hook.destination)]
     if not rows:
         return nothing()
     return hal({"_total_items": len(rows), "_embedded": {"webhooks": rows}})
@@ -22,7 +22,7 @@ def list_webhooks() -> Response:
 @routes.post("")
 def register_webhook() -> Response:
     """Register a destination, or change the events of one that is registered."""
-    return hal(shapes().webhook(world().webhooks.register(single(), by=INTEGRATION_USER)), status=201)
+    return hal(definitions().webhook(world().webhooks.register(single(), by=INTEGRATION_USER)), status=201)
 
 
 @routes.delete("")

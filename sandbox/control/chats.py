@@ -2,9 +2,10 @@
 
 import uuid
 
+from sandbox import history
 from sandbox.control.arguments import Arguments
 from sandbox.control.commands import command
-from sandbox.directory import OWNER, USERS
+from sandbox.directory import OWNER, ROBOT
 from sandbox.notices import notice
 from sandbox.payloads import chats
 from sandbox.problems import ApiError, not_found
@@ -27,7 +28,8 @@ def receive(world: World, arguments: Arguments) -> Json:
 @command("message.send")
 def send(world: World, arguments: Arguments) -> Json:
     """Answer a customer. The shape of this delivery is that of an incoming one: no sample is published."""
-    name = next(user.name for user in USERS if user.id == OWNER)
+    owner = world.state.directory.user(OWNER)
+    name = owner.name if owner else "Nobody"
     return _write(world, arguments, author={"id": str(OWNER), "type": "internal", "name": name}, incoming=False)
 
 
@@ -44,6 +46,9 @@ def _write(world: World, arguments: Arguments, *, author: Json, incoming: bool) 
         **{name: talk[name] for name in ("chat_id", "talk_id", "contact_id", "entity_id", "origin")},
     }
     entity, setting = ("message", "add_message") if incoming else ("outgoing_message", "add_outgoing_message")
+    by = ROBOT if incoming else OWNER
+    event = f"{'incoming' if incoming else 'outgoing'}_chat_message"
+    history.write(world.state, "leads", talk["entity_id"], event, by=by, after={"message": {"id": message["id"]}})
     told = notice(entity, "add", chats.message(message), setting)
     started = [notice("talk", "add", chats.talk(talk), "add_talk")] if opened else []
     world.announce([told, *started])
@@ -77,6 +82,7 @@ def _talk_on(world: World, arguments: Arguments) -> tuple[Json, bool]:
         "origin": arguments.text("origin", "telegram"),
     }
     world.state.talks[talk["talk_id"]] = talk
+    history.write(world.state, "leads", lead.id, "talk_created", by=ROBOT, after={"talk": {"id": talk["talk_id"]}})
     return talk, True
 
 
@@ -97,5 +103,8 @@ def close_talk(world: World, arguments: Arguments) -> Json:
     if talk is None:
         raise not_found("Talk")
     talk.update(is_in_work=False, is_read=True, updated_at=world.state.now())
+    history.write(
+        world.state, "leads", talk["entity_id"], "talk_closed", by=OWNER, after={"talk": {"id": talk["talk_id"]}}
+    )
     world.announce([notice("talk", "update", chats.talk(talk), "update_talk")])
     return {"id": talk["talk_id"]}

@@ -4,8 +4,9 @@ from sandbox import changes, noting
 from sandbox.control.arguments import Arguments
 from sandbox.control.commands import command, record
 from sandbox.directory import OWNER
-from sandbox.state import Json, Record
-from sandbox.validation import check, creation_faults, note_faults, update_faults
+from sandbox.note_rules import note_faults
+from sandbox.state import SINGULAR, Json, Record
+from sandbox.validation import check, creation_faults, update_faults
 from sandbox.world import World
 
 _NUMBERS = (
@@ -61,7 +62,7 @@ def _register(kind: str, name: str) -> None:
             return {"id": back.id}
 
 
-for _kind, _name in changes.SINGULAR.items():
+for _kind, _name in SINGULAR.items():
     _register(_kind, _name)
 
 

@@ -3,16 +3,16 @@
 import json
 import uuid
 
-from sandbox import changes, custom_fields
+from sandbox import changes, elements
 from sandbox.control.arguments import Arguments
 from sandbox.control.commands import command, record
-from sandbox.directory import OWNER, ROBOT, main_pipeline
+from sandbox.directory import OWNER, ROBOT
 from sandbox.ladder import PIPELINE_LADDER
 from sandbox.notices import notice
 from sandbox.payloads import crm, incoming
 from sandbox.payloads.form import CONTENT_TYPE, encode
 from sandbox.problems import ApiError, not_found
-from sandbox.state import Json, Record
+from sandbox.state import PRODUCTS, Json, Record
 from sandbox.subscriptions import is_address
 from sandbox.validation import check
 from sandbox.world import World
@@ -25,7 +25,8 @@ _REFERRER_FIELD = {"field_code": "REFERRER", "values": [{"value": _SITE}]}
 @command("unsorted.add")
 def add_unsorted(world: World, arguments: Arguments) -> Json:
     """Let a form of a site bring a lead, which waits unsorted; its lead is told of only under `unsorted`."""
-    stage = {"pipeline_id": main_pipeline().id, "status_id": main_pipeline().incoming.id}
+    main = world.state.directory.main()
+    stage = {"pipeline_id": main.id, "status_id": main.incoming.id}
     item = {"name": arguments.text("name", "From the site"), **stage, "custom_fields_values": [_REFERRER_FIELD]}
     lead, _ = changes.create(world.state, "leads", item, by=ROBOT)
     held: Json = {
@@ -62,7 +63,7 @@ def accept_unsorted(world: World, arguments: Arguments) -> Json:
     """Take an incoming lead (`uid`) into the first stage."""
     held, lead = _waiting(world, arguments)
     del world.state.unsorted[held["uid"]]
-    changes.update(world.state, lead, {"status_id": main_pipeline().first.id}, by=OWNER)
+    changes.update(world.state, lead, {"status_id": world.state.directory.main().first.id}, by=OWNER)
     told = incoming.unsorted_accepted(held, lead, by=OWNER)
     world.announce([notice("unsorted", "delete", told, "delete_unsorted")])
     return {"uid": held["uid"], "lead_id": lead.id}
@@ -89,43 +90,33 @@ def _waiting(world: World, arguments: Arguments) -> tuple[Json, Record]:
 @command("catalog_element.create")
 def create_element(world: World, arguments: Arguments) -> Json:
     """Add an element to a list (`catalog_id`), with custom fields as the API takes them."""
-    now = world.state.now()
-    held: Json = {
-        "id": world.state.next_id("catalog_elements"),
-        "catalog_id": arguments.optional_number("catalog_id") or 33_001,
-        "name": arguments.text("name", "Bell"),
-        "is_deleted": False,
-        "created_by": OWNER,
-        "updated_by": OWNER,
-        "created_at": now,
-        "updated_at": now,
-        "custom": _element_fields([], arguments),
-    }
-    world.state.catalog_elements[held["id"]] = held
-    return _element_told(world, held, "add")
+    catalog_id = arguments.optional_number("catalog_id") or PRODUCTS
+    item = _element_item(world, catalog_id, {"name": "Bell", **arguments.fields()})
+    held, notices = elements.create(world.state, catalog_id, item, by=OWNER)
+    world.announce(notices)
+    return {"id": held["id"]}
 
 
 @command("catalog_element.update")
 def update_element(world: World, arguments: Arguments) -> Json:
     """Rename an element."""
     held = _element(world, arguments)
-    custom = _element_fields(held["custom"], arguments)
-    held.update(name=arguments.text("name", held["name"]), custom=custom, updated_at=world.state.now())
-    return _element_told(world, held, "update")
+    item = _element_item(world, held["catalog_id"], arguments.fields())
+    world.announce(elements.change(world.state, held, item, by=OWNER))
+    return {"id": held["id"]}
 
 
 @command("catalog_element.delete")
 def delete_element(world: World, arguments: Arguments) -> Json:
     """Delete an element."""
-    held = world.state.catalog_elements.pop(_element(world, arguments)["id"])
-    world.announce([notice("catalogs", "delete", incoming.element_gone(held), "delete_catalog_element")])
+    held = _element(world, arguments)
+    world.announce(elements.delete(world.state, held))
     return {"id": held["id"]}
 
 
-def _element_fields(current: list[Json], arguments: Arguments) -> list[Json]:
-    given = arguments.fields().get("custom_fields_values")
-    check([{}], lambda _: custom_fields.faults("catalog_elements", given))
-    return custom_fields.merge("catalog_elements", current, given)
+def _element_item(world: World, catalog_id: int, item: Json) -> Json:
+    check([item], lambda one: elements.faults(world.state, catalog_id, one))
+    return item
 
 
 def _element(world: World, arguments: Arguments) -> Json:
@@ -133,11 +124,6 @@ def _element(world: World, arguments: Arguments) -> Json:
     if held is None:
         raise not_found("Element")
     return held
-
-
-def _element_told(world: World, held: Json, action: str) -> Json:
-    world.announce([notice("catalogs", action, incoming.element(held), f"{action}_catalog_element")])
-    return {"id": held["id"]}
 
 
 _PIPELINE_ACTIONS = ("status", "mail_in", "call_in", "chat", "site_visit")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox.custom_fields import as_delivered
+from sandbox.field_values import as_delivered
 from sandbox.state import Json, Record, State
 
 

@@ -1,6 +1,6 @@
 """Incoming leads and list elements as deliveries show them."""
 
-from sandbox.custom_fields import as_delivered
+from sandbox.field_values import as_delivered
 from sandbox.state import Json, Record, State
 
 

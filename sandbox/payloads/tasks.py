@@ -3,7 +3,6 @@
 import json
 from datetime import UTC, datetime, timedelta, timezone
 
-from sandbox.directory import USERS
 from sandbox.state import ELEMENT_TYPES, Json, Record, State
 
 #: Notes carry the account's local time as text, tasks carry UTC.
@@ -101,7 +100,7 @@ def _tail(task: Record) -> Json:
 def note(state: State, written: Json, kind: str) -> Json:
     """Return the item of a note on a lead, contact or company (`kind`); notes are an action of these."""
     item: Json = {"note": _note(state, written, kind)}
-    if kind != "leads":
+    if kind in ("contacts", "companies"):
         item["type"] = "company" if kind == "companies" else "contact"
     return item
 
@@ -120,7 +119,7 @@ def _note(state: State, written: Json, kind: str) -> Json:
         "group_id": written["group_id"],
         "timestamp_x": _local(written["updated_at"]),
         "account_id": state.account_id,
-        "metadata": _metadata(written["updated_by"]),
+        "metadata": _metadata(state, written["updated_by"]),
         "created_by": written["created_by"],
         "modified_by": written["updated_by"],
         "main_user_id": written["responsible_user_id"],
@@ -139,7 +138,8 @@ def _note_text(written: Json) -> str:
     return str(params.get("text", params.get("file_name", "")))
 
 
-def _metadata(user_id: int) -> str:
-    name = next((user.name for user in USERS if user.id == user_id), "Robot")
+def _metadata(state: State, user_id: int) -> str:
+    user = state.directory.user(user_id)
+    name = user.name if user else "Robot"
     source = {"event_source": {"id": user_id, "author_name": name, "type": 1}}
     return json.dumps(source, ensure_ascii=False, separators=(",", ":"))

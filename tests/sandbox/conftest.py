@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from sandbox_surroundings import EVERYTHING, Client, Receiver
+from sandbox_surroundings import EVERYTHING, Caller, Client, Receiver
 
 from sandbox import Sandbox
 
@@ -32,6 +32,12 @@ def client(start: Callable[..., Client]) -> Client:
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with Receiver() as running:
+        yield running
+
+
+@pytest.fixture
+def caller() -> Iterator[Caller]:
+    with Caller() as running:
         yield running
 
 

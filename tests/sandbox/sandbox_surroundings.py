@@ -84,6 +84,42 @@ class _Handler(BaseHTTPRequestHandler):
         """Stay silent."""
 
 
+class Caller(ThreadingHTTPServer):
+    """Write down the calls to an integration's own addresses, and answer each with 200."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _CallHandler)
+        self.calls: list[tuple[str, dict[str, str]]] = []
+        self.thread = Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}{path}"
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.thread.join()
+        self.server_close()
+
+
+class _CallHandler(BaseHTTPRequestHandler):
+    server: Caller
+
+    def do_GET(self) -> None:
+        self.server.calls.append((self.path, dict(self.headers)))
+        self.send_response_only(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
+        """Stay silent."""
+
+
 class Answer(NamedTuple):
     status: int
     headers: dict[str, str]
@@ -126,3 +162,22 @@ class Client:
         answer = self.post(f"/{kind}", [fields])
         assert answer.status == 200, answer.text
         return int(answer.json["_embedded"][kind][0]["id"])
+
+
+def rows(answer: Answer, plural: str) -> list[dict[str, Any]]:
+    assert answer.status in (200, 201), answer
+    return list(answer.json["_embedded"][plural])
+
+
+def faults(answer: Answer) -> list[tuple[str, str]]:
+    """Return request id and path of each fault."""
+    assert answer.status == 400, answer
+    return [(one["request_id"], fault["path"]) for one in answer.json["validation-errors"] for fault in one["errors"]]
+
+
+def delete(client: Client, path: str, body: Any = None) -> int:
+    return client.ask("DELETE", f"/api/v4{path}", body).status
+
+
+def made(client: Client, path: str, plural: str, *items: Any) -> list[int]:
+    return [row["id"] for row in rows(client.post(path, list(items)), plural)]

@@ -172,9 +172,9 @@ def test_a_connection_is_kept_and_answers_come_fast(client: Client) -> None:
 
 
 def test_a_body_that_is_not_measured_is_refused(client: Client) -> None:
-    client.connection.request(
-        "POST", "/api/v4/leads", iter([b"[]"]), {"Transfer-Encoding": "chunked"}, encode_chunked=True
-    )
+    client.connection.putrequest("POST", "/api/v4/leads")
+    client.connection.putheader("Transfer-Encoding", "chunked")
+    client.connection.endheaders()
     response = client.connection.getresponse()
     response.read()
     assert response.status == 411
@@ -216,6 +216,35 @@ def test_the_command_says_where_it_is_and_ends_at_once_on_a_signal(number: signa
             assert process.stderr.read() == ""
         finally:
             process.kill()
+
+
+def test_the_command_takes_the_lives_of_tokens_and_the_limits_of_batches() -> None:
+    options = [
+        "--access-seconds",
+        "2",
+        "--timeout-above",
+        "5",
+        "--client-id",
+        "c1",
+        "--redirect-uri",
+        "http://r.example/",
+    ]
+    command = [sys.executable, "-m", "sandbox", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            url = process.stdout.readline().split()[2]
+            with urllib.request.urlopen(f"{url}/_sandbox/limits") as answer:  # noqa: S310 - our own loopback address
+                assert json.load(answer)["timeout_above"] == 5
+            code = urllib.request.urlopen(f"{url}/_sandbox/oauth/install", b"{}")  # noqa: S310 - the same
+            with code:
+                asked = {"grant_type": "authorization_code", "code": json.load(code)["code"], "client_id": "c1"}
+            asked |= {"client_secret": "made-up-secret-of-the-sandbox", "redirect_uri": "http://r.example/"}
+            body = json.dumps(asked).encode()
+            with urllib.request.urlopen(f"{url}/oauth2/access_token", body) as answer:  # noqa: S310 - the same
+                assert json.load(answer)["expires_in"] == 2
+        finally:
+            process.terminate()
 
 
 def test_help_teaches_the_first_steps_and_a_taken_port_is_said_plainly(client: Client) -> None:

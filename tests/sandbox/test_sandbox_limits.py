@@ -88,10 +88,11 @@ def test_the_journal_tells_every_request_with_its_place_in_the_second(start: Any
     client.get("/leads")
     told = client.ask("GET", "/_sandbox/requests?since=1").json
     assert [
-        (one["number"], one["method"], one["path"], one["status"], one["in_second"]) for one in told["requests"]
+        (one["number"], one["method"], one["path"], one["query"], one["status"], one["in_second"])
+        for one in told["requests"]
     ] == [
-        (2, "GET", "/api/v4/leads?limit=5", 200, 2),
-        (3, "GET", "/api/v4/leads", 429, 3),
+        (2, "GET", "/api/v4/leads", "limit=5", 200, 2),
+        (3, "GET", "/api/v4/leads", "", 429, 3),
     ]
     assert (told["peak"], told["by_status"], told["last"]) == (3, {"200": 2, "429": 1}, 3)
     first = client.box.requests()[0]

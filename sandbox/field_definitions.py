@@ -1,0 +1,67 @@
+"""Making and changing definitions of custom fields (https://developers.kommo.com/reference/custom-fields)."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from sandbox.custom_fields import CustomField, Enum
+from sandbox.problems import Fault, missing, not_a_choice, wrong_type
+from sandbox.state import Json, State
+
+TYPES = frozenset(
+    (
+        *("text", "numeric", "checkbox", "select", "multiselect", "date"),
+        *("url", "textarea", "radiobutton", "streetaddress", "smart_address", "birthday"),
+        *("legal_entity", "date_time", "price", "category", "items", "tracking_data"),
+        *("linked_entity", "chained_list", "monetary", "file", "multitext"),
+    )
+)
+
+_CHANGEABLE = ("name", "code", "sort", "is_api_only", "group_id")
+
+
+def creation_faults(item: Json) -> Iterator[Fault]:
+    """Yield what is wrong with a new definition."""
+    yield from (missing(name) for name in ("name", "type") if item.get(name) is None)
+    if item.get("type") is not None and item["type"] not in TYPES:
+        yield not_a_choice("type")
+    yield from faults(item)
+
+
+def faults(item: Json) -> Iterator[Fault]:
+    """Yield what has another type than it should."""
+    for name, wanted, told in (("name", str, "string"), ("code", str, "string"), ("sort", int, "int")):
+        if item.get(name) is not None and not isinstance(item[name], wanted):
+            yield wrong_type(name, told)
+    enums = item.get("enums") or []
+    if not isinstance(enums, list) or not all(_is_choice(one) for one in enums):
+        yield wrong_type("enums", "array")
+
+
+def _is_choice(given: object) -> bool:
+    return isinstance(given, dict) and isinstance(given.get("value"), str)
+
+
+def new(state: State, item: Json) -> CustomField:
+    """Return a new definition, its choices numbered."""
+    return CustomField(
+        state.next_id("custom_fields"),
+        item["name"],
+        item["type"],
+        item.get("code"),
+        _enums(state, item.get("enums")),
+        sort=item.get("sort") or 500,
+        is_api_only=bool(item.get("is_api_only")),
+        group_id=item.get("group_id"),
+    )
+
+
+def changed(state: State, field: CustomField, item: Json) -> CustomField:
+    """Return a definition with the given parts changed; choices are replaced as a whole."""
+    given = {name: item[name] for name in _CHANGEABLE if item.get(name) is not None}
+    if item.get("enums") is not None:
+        given["enums"] = _enums(state, item["enums"])
+    return replace(field, **given)
+
+
+def _enums(state: State, given: list[Json] | None) -> tuple[Enum, ...]:
+    return tuple(Enum(one.get("id") or state.next_id("enums"), one["value"], one.get("code")) for one in given or ())
