@@ -1,5 +1,6 @@
-"""Tasks and notes: what hangs on a lead, a contact, a company or a customer. Does no I/O.
+"""Tasks and notes: what hangs on a lead, a contact, a company or a customer.
 
+Nothing is sent here; only the name of a user costs a look at the account's metadata, which is remembered.
 Bodies: https://developers.kommo.com/reference (tasks, notes).
 """
 
@@ -8,17 +9,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Generic
 
 from kommo.api.asking import Created, Updated, check_names, update_of
+from kommo.api.bounds import check_note
+from kommo.api.constants import NoteType, TaskType, likely_word, meant
 from kommo.api.entities import PLURALS, Entity, Reference, checked_id, parent_of
+from kommo.api.names import Names
 from kommo.api.protocol import unix_seconds
 from kommo.api.values import to_json
 from kommo.api.writes import Change
 from kommo.errors import RequestError
 
-#: Characters of a note; one more is a 400 TooLong.
-NOTE_LIMIT: Final = 20_000
-
 #: Names of the task types that every account has; others are given by their id.
-TASK_TYPES: Final = {"follow_up": 1, "meeting": 2}
+TASK_TYPES: Final = {member.name.lower(): member.value for member in TaskType}
 
 Clock = Callable[[], datetime]
 
@@ -32,11 +33,16 @@ class Tasks(Generic[Created, Updated]):
     """Create and update tasks."""
 
     def __init__(
-        self, create: Callable[[Change], Created], update: Callable[[Change], Updated], clock: Clock = now
+        self,
+        create: Callable[[Change], Created],
+        update: Callable[[Change], Updated],
+        clock: Clock = now,
+        names: Names | None = None,
     ) -> None:
         self._do_create = create
         self._do_update = update
         self._clock = clock
+        self._names = names or Names()
 
     def create(
         self,
@@ -51,17 +57,16 @@ class Tasks(Generic[Created, Updated]):
     ) -> Created:
         """Create a task that is due in a while or at an aware moment, on an entity or on none; raises RequestError.
 
-        Without `responsible_user_id` Kommo gives it to the owner of the token.
+        Without `responsible_user_id` or `responsible=` (a name or an e-mail) Kommo gives it to the owner of the token.
         """
-        check_names("tasks", values)
+        if responsible_user_id is not None:
+            values["responsible_user_id"] = checked_id(responsible_user_id, "user")
         body = {
             "text": _text(text, "a task"),
             "complete_till": _due(due_in, due_at, self._clock()),
             "task_type_id": _task_type(task_type),
-            **_task_values(values),
+            **self._task_values(values),
         }
-        if responsible_user_id is not None:
-            body["responsible_user_id"] = checked_id(responsible_user_id, "user")
         parent = None if entity is None else parent_of(entity)
         if parent:
             body["entity_id"] = to_json(parent.id, "entity")
@@ -81,11 +86,10 @@ class Tasks(Generic[Created, Updated]):
         **values: Any,
     ) -> Updated:
         """Change only what is given; `is_completed=True, result="Called"` completes a task. Raises RequestError."""
-        check_names("tasks", values)
         if "entity" in values:
             raise RequestError("entity= is for create: a task stays where it is")
         task = Entity("task", checked_id(id_, "task"))
-        body = _task_values(values)
+        body = self._task_values(values)
         if text is not None:
             body["text"] = _text(text, "a task")
         if due_in is not None or due_at is not None:
@@ -94,12 +98,12 @@ class Tasks(Generic[Created, Updated]):
             body["task_type_id"] = _task_type(task_type)
         return self._do_update(update_of("tasks", task, body))
 
-
-def _task_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    body = {name: to_json(value, name) for name, value in values.items()}
-    if isinstance(body.get("result"), str):
-        body["result"] = {"text": body["result"]}
-    return body
+    def _task_values(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        check_names("tasks", values)
+        body = {name: to_json(value, name) for name, value in self._names.ids(values).items()}
+        if isinstance(body.get("result"), str):
+            body["result"] = {"text": body["result"]}
+        return body
 
 
 def _text(text: object, of_what: str) -> str:
@@ -124,8 +128,9 @@ def _task_type(task_type: object) -> int:
     if isinstance(task_type, str) and task_type in TASK_TYPES:
         return TASK_TYPES[task_type]
     if isinstance(task_type, int) and not isinstance(task_type, bool) and task_type > 0:
-        return task_type
-    raise RequestError(f"task_type= is one of {', '.join(TASK_TYPES)} or a type's id, not {task_type!r}")
+        return int(task_type)
+    hint = meant(str(task_type), TASK_TYPES)
+    raise RequestError(f"task_type= is one of {', '.join(TASK_TYPES)} or a type's id, not {task_type!r}{hint}")
 
 
 class Notes(Generic[Created, Updated]):
@@ -181,7 +186,6 @@ def _note_body(text: object, note_type: str, params: object, values: Mapping[str
     content = dict(to_json(params or {}, "params"))
     if text is not None or not content:
         content["text"] = _text(text, "a note")
-    if isinstance(content.get("text"), str) and len(content["text"]) > NOTE_LIMIT:
-        raise RequestError(f"a note's text has {NOTE_LIMIT} characters at most, not {len(content['text'])}")
+    check_note(content.get("text"))
     others = {name: to_json(value, name) for name, value in values.items()}
-    return {"note_type": _text(note_type, "a note's type"), "params": content, **others}
+    return {"note_type": likely_word(NoteType, note_type, "note_type"), "params": content, **others}

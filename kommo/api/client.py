@@ -1,11 +1,19 @@
 """`kommo`, the second argument of every handler: one account's resources, now and later."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kommo.api.activities import Clock, now
+from kommo.api.catalogs import Catalogs
+from kommo.api.journal import Calls, Events
 from kommo.api.later import Later
-from kommo.api.pages import Json, Pages, Send
-from kommo.api.resources import EntitiesNow, NotesNow, TasksNow, Webhooks
+from kommo.api.metadata import Metadata
+from kommo.api.names import Names
+from kommo.api.pages import Json, Pages, Send, joined
+from kommo.api.people import Roles, Users
+from kommo.api.resources import CustomersNow, EntitiesNow, LeadsNow, NotesNow, TasksNow
+from kommo.api.structure import CustomFieldsOf, Pipelines, Sources, TagsOf
+from kommo.api.webhooks import Webhooks
 from kommo.api.writes import API
 from kommo.errors import RequestError
 
@@ -13,19 +21,43 @@ from kommo.errors import RequestError
 class Client:
     """One account of Kommo. `send` makes the calls and waits its turn within the rate limit.
 
+    `metadata` is what clients of the same account share of its names; without it this client remembers its own.
     Every call may raise the ApiError family; what is wrong before it is sent raises RequestError.
     """
 
-    def __init__(self, send: Send, *, account_id: int, later: Later | None = None, clock: Clock = now) -> None:
+    def __init__(
+        self,
+        send: Send,
+        *,
+        account_id: int,
+        later: Later | None = None,
+        clock: Clock = now,
+        metadata: Metadata | None = None,
+    ) -> None:
         self.account_id = account_id
+        #: The account's pipelines, custom fields and users, remembered for five minutes; `refresh()` forgets them.
+        self.metadata = metadata or Metadata(send)
         self._send = send
         self._later = later
-        self.leads = EntitiesNow(send, "leads")
-        self.contacts = EntitiesNow(send, "contacts")
-        self.companies = EntitiesNow(send, "companies")
-        self.tasks = TasksNow(send, clock)
+        names = Names(self.metadata)
+        if later is not None:
+            later.names.learn(self.metadata)
+        self.leads = LeadsNow(send, names)
+        self.contacts = EntitiesNow(send, "contacts", "contact", names)
+        self.companies = EntitiesNow(send, "companies", "company", names)
+        self.customers = CustomersNow(send, names)
+        self.tasks = TasksNow(send, clock, names)
         self.notes = NotesNow(send)
+        self.tags = TagsOf(send)
+        self.custom_fields = CustomFieldsOf(send, self.metadata)
+        self.pipelines = Pipelines(send, self.metadata)
+        self.users = Users(send)
+        self.roles = Roles(send)
         self.webhooks = Webhooks(send)
+        self.events = Events(send)
+        self.calls = Calls(send)
+        self.catalogs = Catalogs(send)
+        self.sources = Sources(send)
 
     @property
     def later(self) -> Later:
@@ -34,10 +66,21 @@ class Client:
             raise RequestError("kommo.later is there in handlers only; outside, act now: kommo.leads.create(...)")
         return self._later
 
-    def account(self, *, with_: str | None = None) -> Json:
+    def account(self, *, with_: str | Sequence[str] | None = None) -> Json:
         """Return the account: https://developers.kommo.com/reference (account)."""
-        return Pages(self._send, "account").one(f"{API}/account", "account", {"with": with_})
+        return Pages(self._send, "account").one(f"{API}/account", "account", {"with": joined(with_)})
 
-    def call(self, method: str, path: str, *, params: dict[str, Any] | None = None, json: object = None) -> Any:
-        """Make a call that this class has no name for: path from `/api/v4`; returns the parsed answer, None for 204."""
-        return self._send(method, path, params, json)
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, Any] | None = None,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Make a call that this class has no name for: path from `/api/v4`.
+
+        Returns the parsed answer, None for 204 and 304.
+        """
+        return self._send(method, path, params, json, headers) if headers else self._send(method, path, params, json)

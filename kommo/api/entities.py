@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kommo.errors import RequestError
-from kommo.hooks.entities import Company, Contact, Customer, Lead
+from kommo.hooks.entities import CatalogElement, Company, Contact, Customer, Lead
 from kommo.hooks.events import Event
 
 #: An entity's name in events, and its name in paths and in `entity_type`.
@@ -15,10 +15,17 @@ PLURALS: Final = {
     "customer": "customers",
     "task": "tasks",
     "note": "notes",
+    "catalog_element": "catalog_elements",
 }
 _SINGULARS: Final = {plural: kind for kind, plural in PLURALS.items()}
 
-_KINDS: Final[dict[type, str]] = {Lead: "lead", Contact: "contact", Company: "company", Customer: "customer"}
+_KINDS: Final[dict[type, str]] = {
+    Lead: "lead",
+    Contact: "contact",
+    Company: "company",
+    Customer: "customer",
+    CatalogElement: "catalog_element",
+}
 
 #: What a task or a note may hang on: https://developers.kommo.com/reference (tasks, notes).
 PARENTS: Final = frozenset({"lead", "contact", "company", "customer"})
@@ -67,11 +74,16 @@ def parent_of(thing: object) -> Entity:
     `thing` is an event (of a task, message, talk or note: what that belongs to), a typed entity such as
     `event.lead`, a reference from `kommo.later`, or a pair such as ("lead", 123). Raises RequestError.
     """
-    kind, id_ = _kind_and_id(thing)
-    kind = _SINGULARS.get(kind, kind)
+    kind, id_ = thing_of(thing)
     if kind not in PARENTS:
         raise RequestError(f"tasks and notes hang on {', '.join(sorted(PARENTS))}, not on {kind!r}")
     return Entity(kind, checked_id(id_, kind))
+
+
+def thing_of(thing: object) -> tuple[str, Any]:
+    """Return the kind in the singular and the id, unchecked, of what `parent_of` takes or of a catalog element."""
+    kind, id_ = _kind_and_id(thing)
+    return _SINGULARS.get(kind, kind), id_
 
 
 def _kind_and_id(thing: object) -> tuple[str, Any]:

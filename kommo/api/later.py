@@ -1,6 +1,6 @@
 """`kommo.later`: writes that a handler asks for, recorded in order and sent once the handler has succeeded.
 
-Does no I/O: whoever runs the handler stores `Later.writes` together with the end of the step.
+Sends nothing: whoever runs the handler stores `Later.writes` together with the end of the step.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ from typing import Final
 from kommo.api.activities import Clock, Notes, Tasks, now
 from kommo.api.asking import Entities
 from kommo.api.entities import Reference
+from kommo.api.names import Names
 from kommo.api.writes import Change, Write
 
 #: Hexadecimal digits of a write's id.
@@ -41,10 +42,12 @@ class Later:
         self._step = step
         self._clock = clock
         self._writes: list[Write] = []
-        self.leads = Entities("leads", self._create, self._update)
-        self.contacts = Entities("contacts", self._create, self._update)
-        self.companies = Entities("companies", self._create, self._update)
-        self.tasks = Tasks(self._create, self._update, clock)
+        #: A Client teaches it the account's names; until then only ids and codes are taken.
+        self.names = Names()
+        self.leads = Entities("leads", self._create, self._update, self.names)
+        self.contacts = Entities("contacts", self._create, self._update, self.names)
+        self.companies = Entities("companies", self._create, self._update, self.names)
+        self.tasks = Tasks(self._create, self._update, clock, self.names)
         self.notes = Notes(self._create, self._update)
 
     @property

@@ -1,19 +1,44 @@
-"""Read collections page by page, and send one change at once; what all resources share."""
+"""Read collections page by page; what all resources share."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any, Protocol
 
+from kommo.api.bounds import PAGE_LIMIT, check_page
 from kommo.api.protocol import Params, next_page, query_pairs
-from kommo.api.writes import Change, request_of, result_of
 from kommo.errors import NotFound, RequestError, ServerError
 
-#: Makes a call: method, path, parameters, JSON body; returns the parsed answer, None for 204, or raises ApiError.
-Send = Callable[[str, str, Params | None, object], Any]
-
-#: Entities of a page: https://developers.kommo.com/docs/limitations
-PAGE_LIMIT: Final = 250
-
 Json = dict[str, Any]
+
+
+class Send(Protocol):
+    """Makes a call: method, path, parameters, JSON body, further headers.
+
+    Returns the parsed answer, None for 204 and 304, or raises ApiError. The fifth argument is given only when there
+    are further headers, so that a function of four is enough for tests.
+    """
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        json: object,
+        headers: Mapping[str, str] | None = None,
+        /,
+    ) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a collection is wanted: one page or all of them, and since when."""
+
+    params: Mapping[str, Any]
+    _: KW_ONLY
+    one_page: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Pages:
@@ -32,13 +57,20 @@ class Pages:
             raise ServerError("the answer is no object", method="GET", path=path)
         return answer
 
-    def all(self, path: str, params: Params) -> Iterator[Json]:
-        """Walk through all pages, asking for each when the one before is used up."""
-        page: tuple[str, Params] | None = (path, list(query_pairs(params)))
+    def walk(self, path: str, wanted: Wanted) -> Iterator[Json]:
+        """Go through what is wanted, asking for each page when the one before is used up."""
+        page: tuple[str, Params] | None = (path, list(query_pairs(wanted.params)))
         while page is not None:
-            answer = self._send("GET", *page, None)
+            answer = self._read(*page, wanted.headers)
             yield from embedded(answer, self._resource, page[0])
-            page = self._following(page, answer)
+            page = None if wanted.one_page else self._following(page, answer)
+
+    def all(self, path: str, params: Mapping[str, Any]) -> Iterator[Json]:
+        """Go through all pages."""
+        return self.walk(path, Wanted(params))
+
+    def _read(self, path: str, params: Params, headers: Mapping[str, str]) -> Any:
+        return self._send("GET", path, params, None, headers) if headers else self._send("GET", path, params, None)
 
     @staticmethod
     def _following(page: tuple[str, Params], answer: object) -> tuple[str, Params] | None:
@@ -67,44 +99,49 @@ def not_found(path: str, what: str) -> NotFound:
     return NotFound(f"there is no {what}", method="GET", path=path, status=204)
 
 
-def list_params(
-    page_size: int,
-    with_: str | Sequence[str] | None,
-    query: str | None,
-    filter_: Mapping[str, Any] | None,
-    order: Mapping[str, str] | None,
-    others: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Check and name the parameters that all lists share; raises RequestError."""
-    if isinstance(page_size, bool) or not 1 <= page_size <= PAGE_LIMIT:
-        raise RequestError(f"page_size= is 1 to {PAGE_LIMIT}, not {page_size!r}")
-    for field, direction in (order or {}).items():
+@dataclass(frozen=True)
+class PageSizes:
+    """How large the pages of a collection are by default and at most; None for one that has no pages."""
+
+    usual: int | None = PAGE_LIMIT
+    largest: int = PAGE_LIMIT
+
+
+def wanted_of(
+    sizes: PageSizes,
+    *,
+    page: int | None = None,
+    limit: int | None = None,
+    page_size: int | None = None,
+    if_modified_since: datetime | None = None,
+    with_: str | Sequence[str] | None = None,
+    order: Mapping[str, str] | None = None,
+    **params: Any,
+) -> Wanted:
+    """Check and name what all lists take; raises RequestError.
+
+    `limit` and `page_size` are the same, the size of a page. https://developers.kommo.com/docs/limitations
+    """
+    if limit is not None and page_size is not None:
+        raise RequestError("limit= and page_size= are the same: give one of them")
+    size = page_size if limit is None else limit
+    check_page(page, size, sizes.largest)
+    for name, direction in (order or {}).items():
         if direction not in {"asc", "desc"}:
-            raise RequestError(f"order= is {{field: 'asc' or 'desc'}}, not {field}: {direction!r}")
-    shared = {"with": joined(with_), "query": query, "filter": filter_, "order": order}
-    return {"limit": page_size, **shared, **others}
+            raise RequestError(f"order= is {{field: 'asc' or 'desc'}}, not {name}: {direction!r}")
+    shared = {"limit": sizes.usual if size is None else size, "page": page, "with": joined(with_)}
+    return Wanted({**shared, **params, "order": order}, one_page=page is not None, headers=_since(if_modified_since))
+
+
+def _since(moment: datetime | None) -> dict[str, str]:
+    """The header in the only form that HTTP takes, RFC 9110."""
+    if moment is None:
+        return {}
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise RequestError(f"if_modified_since= is an aware datetime, not {moment!r:.80}")
+    return {"If-Modified-Since": format_datetime(moment.astimezone(UTC), usegmt=True)}
 
 
 def joined(with_: str | Sequence[str] | None) -> str | None:
     """`with=contacts,loss_reason`; None when nothing more is wanted."""
     return with_ if with_ is None or isinstance(with_, str) else ",".join(with_)
-
-
-class Writer:
-    """Sends a change at once."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-
-    def create(self, change: Change) -> Json:
-        """Return the created object; raises ServerError when the answer brings no id, as the work may be done."""
-        method, path, body = request_of(change)
-        created = result_of(change, self._send(method, path, None, body))
-        if not isinstance(created.get("id"), int):
-            raise ServerError("the answer brings no id", method=method, path=path)
-        return created
-
-    def update(self, change: Change) -> Json:
-        """Return what Kommo says of the updated object; it may be little."""
-        method, path, body = request_of(change)
-        return result_of(change, self._send(method, path, None, body))

@@ -4,7 +4,7 @@ Shapes: https://developers.kommo.com/reference (leads, contacts, custom fields).
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from decimal import Decimal
@@ -48,27 +48,25 @@ def _number(value: float | Decimal, name: str) -> int | float:
     return value
 
 
-def custom_fields(fields: object) -> list[dict[str, Any]]:
-    """Return `custom_fields_values` for {id or code: value}.
+#: Gives {"field_id": …} or {"field_code": …} for what names a custom field; raises RequestError.
+Naming = Callable[[object], dict[str, Any]]
+
+
+def custom_fields(fields: object, naming: Naming) -> list[dict[str, Any]]:
+    """Return `custom_fields_values` for {what names the field: value}.
 
     A list is several values, a dict one value object such as {"enum_id": 5}, None or an empty list clears the field.
     """
     if not isinstance(fields, Mapping):
-        raise RequestError(f"fields= is a dict of field id or code to value, not {fields!r:.80}")
-    return [_custom_field(key, value) for key, value in fields.items()]
+        raise RequestError(f"fields= is a dict of field id, code or name to value, not {fields!r:.80}")
+    return [{**naming(key), **_values(key, value)} for key, value in fields.items()]
 
 
-def _custom_field(key: object, value: object) -> dict[str, Any]:
-    if isinstance(key, int) and not isinstance(key, bool):
-        naming: dict[str, Any] = {"field_id": key}
-    elif isinstance(key, str) and key:
-        naming = {"field_code": key}
-    else:
-        raise RequestError(f"fields: {key!r} is neither a field's id (a number) nor its code (a text)")
+def _values(key: object, value: object) -> dict[str, Any]:
     several = list(value) if isinstance(value, (list, tuple, AbstractSet)) else [value]
     if value is None or not several:
-        return {**naming, "values": None}
-    return {**naming, "values": [_value_object(item, f"fields.{key}") for item in several]}
+        return {"values": None}
+    return {"values": [_value_object(item, f"fields.{key}") for item in several]}
 
 
 def _value_object(value: object, name: str) -> dict[str, Any]:

@@ -48,15 +48,22 @@ class CustomField:
 
 @dataclass(frozen=True, slots=True)
 class CustomFields:
-    """The custom fields of an entity, by id, by code, or, as the last resort, by name."""
+    """The custom fields of an entity, by id, code or name.
+
+    An exact code beats an exact name, and both beat another case: `["Phone"]` finds the field whose code is PHONE in
+    an account of any language, unless another one is called just so.
+    """
 
     fields: tuple[CustomField, ...] = ()
 
     def __getitem__(self, key: int | str) -> CustomField:
-        """Return a field; raise KeyError if the entity came without it (a field without values is not sent)."""
+        """Return a field; raise KeyError, which lists those there are, if the entity came without it.
+
+        A field without values is not sent.
+        """
         found = self._find(key)
         if found is None:
-            raise KeyError(key)
+            raise KeyError(f"{key!r} did not come; there are: {', '.join(map(_title, self.fields)) or 'no fields'}")
         return found
 
     @overload
@@ -80,9 +87,23 @@ class CustomFields:
     def _find(self, key: int | str) -> CustomField | None:
         if isinstance(key, int):
             return next((field for field in self.fields if field.id == key), None)
-        by_code = (field for field in self.fields if field.code == key)
-        by_name = (field for field in self.fields if field.name == key)
-        return next(by_code, None) or next(by_name, None)
+        for alike in (str, _folded):
+            wanted = alike(key)
+            by_code = (field for field in self.fields if field.code and alike(field.code) == wanted)
+            by_name = (field for field in self.fields if field.name and alike(field.name) == wanted)
+            found = next(by_code, None) or next(by_name, None)
+            if found is not None:
+                return found
+        return None
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _title(field: CustomField) -> str:
+    known = [text for text in (field.name and repr(field.name), field.code, field.id and str(field.id)) if text]
+    return " / ".join(known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from kommo.api.activities import NOTE_LIMIT
+from kommo.api.bounds import NOTE_LIMIT
 from kommo.api.client import Client
 from kommo.api.entities import Reference
 from kommo.errors import NotFound, RequestError, ServerError

@@ -3,15 +3,18 @@
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kommo.api.entities import Reference
+from kommo.api.names import Names
 from kommo.api.values import PENDING, custom_fields, links, tags, to_json
 from kommo.errors import RequestError
 
+NAMING = partial(Names().field, "leads")
 MOMENT = datetime(2026, 5, 6, tzinfo=UTC)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -70,13 +73,13 @@ def test_what_cannot_be_sent_is_refused_with_its_place(value):
     ],
 )
 def test_a_custom_field_is_named_by_id_or_code_and_has_one_value_or_several(key, value, sent):
-    assert custom_fields({key: value}) == [sent]
+    assert custom_fields({key: value}, NAMING) == [sent]
 
 
 @pytest.mark.parametrize("fields", [[1], "x", {True: 1}, {"": 1}, {1.5: 1}, {None: 1}, {1: [None]}, {1: object()}])
 def test_custom_fields_of_another_shape_are_refused(fields):
     with pytest.raises(RequestError, match="fields"):
-        custom_fields(fields)
+        custom_fields(fields, NAMING)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,35 @@ def test_a_field_is_found_by_id_by_code_and_at_last_by_name() -> None:
     assert found["Delivery"].id == 820019
 
 
+@pytest.mark.parametrize("key", ["PHONE", "phone", "Phone", " pHoNe "])
+def test_a_code_is_found_in_any_case_and_in_an_account_of_any_language(key: str) -> None:
+    found = fields.custom_fields([{**PHONE, "name": "Телефон"}, DATE])
+
+    assert found[key].id == 771100
+    assert key in found
+    assert found.get(key) is found["телефон"]
+
+
+def test_an_exact_spelling_beats_another_case() -> None:
+    size, capitals = {"id": "1", "name": "Size"}, {"id": "2", "name": "SIZE"}
+    found = fields.custom_fields([{**PHONE, "code": "SIZES"}, capitals, size])
+
+    assert (found["Size"].id, found["SIZE"].id, found["size"].id) == (1, 2, 2)
+
+
+def test_a_field_that_is_missing_is_missed_with_a_list_of_those_there_are() -> None:
+    found = fields.custom_fields([PHONE, DATE, {"id": "5"}])
+    with pytest.raises(KeyError) as caught:
+        found["Colour"]
+
+    assert (
+        str(caught.value.args[0])
+        == "'Colour' did not come; there are: 'Phone' / PHONE / 771100, 'Delivery' / 820019, 5"
+    )
+    with pytest.raises(KeyError, match="there are: no fields"):
+        fields.custom_fields([])[5]
+
+
 def test_a_field_that_did_not_come_is_missing_like_in_a_dict() -> None:
     found = fields.custom_fields([PHONE])
 
