@@ -21,8 +21,6 @@ _MISSING: Final = {
 #: Variables that this release does not read but that may stand in an environment prepared for another one.
 _RESERVED: Final = frozenset(
     {
-        "KOMMO_REDIRECT_URI",
-        "KOMMO_TOKEN_KEYS",
         "KOMMO_SPOOL_DIR",
         "KOMMO_ADMIN_TOKEN",
         "KOMMO_CHANNEL_SECRET",
@@ -45,6 +43,10 @@ class Settings:
     account_id: int | None = None
     access_token: Secret = field(default=Secret())
     public_url: str = ""
+    #: As set; `redirect` is the one to use.
+    redirect_uri: str = ""
+    #: Keys for what is stored encrypted, newest first.
+    token_keys: tuple[Secret, ...] = ()
     handlers: tuple[str, ...] = ()
     webhook_events: tuple[str, ...] = ALL_WEBHOOK_EVENTS
     api_base: str = ""
@@ -60,6 +62,11 @@ class Settings:
     def client_secrets(self) -> tuple[str, ...]:
         """The secrets a proof may be made with, newest first."""
         return tuple(secret for secret in (self.client_secret, self.client_secret_previous) if secret)
+
+    @property
+    def redirect(self) -> str:
+        """Where Kommo sends a person back after the consent: below the public address unless told otherwise."""
+        return self.redirect_uri or (f"{self.public_url}/oauth/callback" if self.public_url else "")
 
     @property
     def broker(self) -> str:

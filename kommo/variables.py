@@ -74,6 +74,14 @@ def web_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def token_keys(text: str) -> tuple[Secret, ...]:
+    """Take Fernet keys: 32 bytes each, in URL-safe base64. https://cryptography.io/en/latest/fernet/"""
+    keys = tuple(Secret(key) for key in _listed(text))
+    if not all(re.fullmatch(r"[A-Za-z0-9_-]{43}=", key) for key in keys):
+        raise ValidationError("is not a list of keys: `kommo accounts key` makes one; the newest comes first")
+    return keys
+
+
 def whole(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,18}", text) or not low <= int(text) <= high:
@@ -145,6 +153,8 @@ class Variables(Schema):
     account_id = fields.Function(deserialize=whole(1, 10**15))
     access_token = fields.Function(deserialize=Secret)
     public_url = fields.Function(deserialize=web_url)
+    redirect_uri = fields.Function(deserialize=web_url)
+    token_keys = fields.Function(deserialize=token_keys)
     handlers = fields.Function(deserialize=modules)
     webhook_events = fields.Function(deserialize=webhook_events)
     api_base = fields.Function(deserialize=web_url)

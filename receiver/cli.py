@@ -1,8 +1,8 @@
 """The doors' part of the command line: `kommo webhooks`."""
 
-import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -10,16 +10,17 @@ from rich.table import Table
 
 from kommo import log
 from kommo.api.client import Client
-from kommo.api.clients import Clients, check_address
+from kommo.api.clients import check_address
 from kommo.errors import SettingsError
 from kommo.hooks.signature import webhook_url
-from kommo.settings import Settings
-from kommo.store.accounts import Accounts
-from kommo.store.connection import connect
-from kommo.store.limiter import Limiter
+from kommo.store.accounts import Credentials
+from kommo.variables import Secret
+from receiver.desk import Desk, opened, settings_of_environment
 
-#: What the commands need beside Redis, and what it is for.
-_NEEDED = ("REDIS_URL", "KOMMO_CLIENT_ID", "KOMMO_CLIENT_SECRET")
+#: What the commands need beside Redis, and what it is for; a stored account may have a client of its own.
+_NEEDED: Final = ("REDIS_URL", "KOMMO_CLIENT_ID", "KOMMO_CLIENT_SECRET")
+_NEEDED_OF_STORED: Final = ("REDIS_URL",)
+_account = click.option("--account", "stored", type=int, metavar="NUMBER", help="A stored account: kommo accounts.")
 
 
 @click.group()
@@ -32,31 +33,35 @@ def webhooks() -> None:
 
 
 @webhooks.command()
-def url() -> None:
+@_account
+def url(stored: int | None) -> None:
     """Print the signed address of this receiver.
 
     Paste it into Kommo where the API cannot register: smaller plans, Digital Pipeline. Who knows it can send
     deliveries for the account, so treat it like a password.
     """
-    click.echo(_own_url(_settings()))
+    with _desk(stored) as desk:
+        click.echo(own_url(desk, stored))
 
 
 @webhooks.command()
-def register() -> None:
+@_account
+def register(stored: int | None) -> None:
     """Subscribe this receiver to the events of KOMMO_WEBHOOK_EVENTS (all that Kommo offers, unless set)."""
-    settings = _settings()
-    answer = _with_client(
-        settings, lambda client: client.webhooks.register(_own_url(settings), settings.webhook_events)
-    )
-    click.echo(f"Registered: webhook {answer.get('id')}, {len(settings.webhook_events)} events.")
+    with _desk(stored) as desk:
+        events = desk.settings.webhook_events
+        address = own_url(desk, stored)
+        answer = _with_client(desk, stored, lambda client: client.webhooks.register(address, events))
+        click.echo(f"Registered: webhook {answer.get('id')}, {len(events)} events.")
 
 
 @webhooks.command(name="list")
-def list_() -> None:
+@_account
+def list_(stored: int | None) -> None:
     """List the account's webhooks; one that is disabled gets nothing until a person enables it in Kommo."""
-    settings = _settings()
-    rows = _with_client(settings, lambda client: list(client.webhooks.list()))
-    own = _own_url(settings) if settings.public_url else ""
+    with _desk(stored) as desk:
+        rows = _with_client(desk, stored, lambda client: list(client.webhooks.list()))
+        own = own_url(desk, stored) if desk.settings.public_url else ""
     table = Table("id", "destination", "state", "events")
     for row in rows:
         destination = str(row.get("destination"))
@@ -68,38 +73,48 @@ def list_() -> None:
 
 
 @webhooks.command()
-def remove() -> None:
+@_account
+def remove(stored: int | None) -> None:
     """Remove this receiver from the account's webhooks."""
-    settings = _settings()
-    _with_client(settings, lambda client: client.webhooks.remove(_own_url(settings)))
-    click.echo("Removed.")
+    with _desk(stored) as desk:
+        address = own_url(desk, stored)
+        _with_client(desk, stored, lambda client: client.webhooks.remove(address))
+        click.echo("Removed.")
 
 
-def _settings() -> Settings:
-    return Settings.from_environ(os.environ, need=_NEEDED)
-
-
-def _own_url(settings: Settings) -> str:
+def own_url(desk: Desk, stored: int | None = None) -> str:
+    """Make the address to register; raises SettingsError when something for it is not known."""
+    settings, account_id = desk.settings, stored or desk.settings.account_id
     missing = [
         f"{name} is not set: {what}"
         for name, given, what in (
             ("KOMMO_PUBLIC_URL", settings.public_url, "the address under which Kommo reaches the receiver"),
-            ("KOMMO_ACCOUNT_ID", settings.account_id, "the number of the account (GET /api/v4/account names it)"),
+            ("KOMMO_ACCOUNT_ID", account_id, "the number of the account (GET /api/v4/account names it)"),
         )
         if not given
     ]
-    if missing or settings.account_id is None:
+    if missing or account_id is None:
         raise SettingsError(missing)
-    return webhook_url(settings.public_url, settings.client_secret, settings.client_id, settings.account_id)
+    proof = desk.accounts.proof(account_id)
+    if not proof.secrets:
+        raise SettingsError(
+            [f"no secret is known for account {account_id}: kommo accounts add, or KOMMO_CLIENT_SECRET"]
+        )
+    return webhook_url(settings.public_url, proof.secrets[0], proof.client_id, account_id)
 
 
-def _with_client(settings: Settings, act: Callable[[Client], Any]) -> Any:
+@contextmanager
+def _desk(stored: int | None) -> Iterator[Desk]:
+    needed = _NEEDED if stored is None else _NEEDED_OF_STORED
+    with opened(settings_of_environment(need=needed)) as desk:
+        yield desk
+
+
+def _with_client(desk: Desk, stored: int | None, act: Callable[[Client], Any]) -> Any:
     """Do something with the account's client, within the limit that the fleet shares."""
-    check_address(settings)
-    redis = connect(settings.redis_url)
-    clients = Clients(Accounts(settings), Limiter(redis), settings.api_base)
-    try:
-        return act(clients.client(settings.account_id or 0))
-    finally:
-        clients.close()
-        redis.close()
+    if stored is None:
+        check_address(desk.settings)
+    account_id = stored or desk.settings.account_id or 0
+    # Without a token there is still a limit to be named; the call then says what is missing.
+    known = desk.accounts.credentials(account_id) or Credentials(account_id, "", "", Secret())
+    return act(desk.client(known))

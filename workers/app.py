@@ -28,6 +28,8 @@ THREADS: Final = 16
 _THREADS_POOL: Final = "celery.concurrency.thread"
 #: Seconds between two looks at what may be dropped from the inboxes.
 _TRIM_SECONDS: Final = 60.0
+#: Seconds between two looks at tokens that nobody uses.
+_RENEW_SECONDS: Final = 3600.0
 
 _LOOPS: Final = {"drain": drain, "run": run, "flush": flush}
 
@@ -75,7 +77,12 @@ def _configure(sender: Any, **_: Any) -> None:
         # Beat's default keeps a file; what is done a minute late does no harm, so memory is enough.
         beat_scheduler="celery.beat:Scheduler",
         beat_schedule={
-            "trim": {"task": "workers.chores", "schedule": _TRIM_SECONDS, "options": {"expires": _TRIM_SECONDS}}
+            "trim": {"task": "workers.chores", "schedule": _TRIM_SECONDS, "options": {"expires": _TRIM_SECONDS}},
+            "renew": {
+                "task": "workers.chores.renew",
+                "schedule": _RENEW_SECONDS,
+                "options": {"expires": _RENEW_SECONDS},
+            },
         },
     )
 

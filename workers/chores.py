@@ -1,12 +1,26 @@
 """Chores: what is done now and then by the clock, whatever else happens."""
 
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
 
 import structlog
 
+from kommo.api.claims import claims_of
+from kommo.api.tokens import AccountTokens
+from kommo.errors import KommoError, SettingsError, StoreUnavailable
+from kommo.store.accounts import Account
+from kommo.store.limiter import Slot
 from workers.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
+#: Seconds after which a pair is renewed though nobody needs it; Kommo's refresh tokens are good for three months.
+IDLE_SECONDS: Final = 30 * 86_400
+#: How many pairs are renewed in one go: their calls take turns with those of the handlers.
+RENEWED_AT_ONCE: Final = 20
+#: Seconds before its end from which a token that nothing renews is warned of.
+WARN_SECONDS: Final = 48 * 3600
 
 
 def trim_inboxes(runtime: Runtime) -> int:
@@ -21,3 +35,62 @@ def trim_inboxes(runtime: Runtime) -> int:
     if dropped:
         _log.info("handled deliveries dropped", deliveries=dropped)
     return dropped
+
+
+def renew_tokens(runtime: Runtime) -> int:
+    """Renew the pairs that nobody has renewed for 30 days, the oldest first; say how many were."""
+    before = time.time() - IDLE_SECONDS
+    due = [
+        account
+        for account in _stored(runtime)
+        if account.state == "ready" and account.refresh_token and account.renewed_at < before
+    ]
+    due.sort(key=lambda account: account.renewed_at)
+    return sum(
+        _renewed(AccountTokens(runtime.accounts, runtime.clients.oauth, account.account_id))
+        for account in due[:RENEWED_AT_ONCE]
+        if not runtime.stopping.is_set()
+    )
+
+
+def warn_of_ends(runtime: Runtime) -> int:
+    """Warn once a day of each token that ends within 48 h and that nothing renews; say how many were warned of."""
+    now, warned = time.time(), 0
+    for account_id, ends in _ends(runtime):
+        if 0 < ends < now + WARN_SECONDS and runtime.accounts.remind(account_id):
+            moment = datetime.fromtimestamp(ends, UTC).isoformat()
+            _log.warning("long-lived token ends: make a new one in Kommo", account=account_id, ends=moment)
+            warned += 1
+    return warned
+
+
+def _renewed(tokens: AccountTokens[Slot]) -> bool:
+    try:
+        tokens.renew()
+    except StoreUnavailable:
+        raise
+    except KommoError as error:
+        _log.warning("idle token not renewed", account=tokens.account_id, error=str(error))
+        return False
+    return True
+
+
+def _ends(runtime: Runtime) -> Iterator[tuple[int, int]]:
+    """Give the accounts with long-lived tokens and when these end."""
+    own = runtime.accounts.environment()
+    if own:
+        yield own.account_id, claims_of(own.token).expires_at
+    for account in _stored(runtime):
+        if account.state == "ready" and not account.refresh_token:
+            yield account.account_id, account.expires_at
+
+
+def _stored(runtime: Runtime) -> Iterator[Account]:
+    for account_id in runtime.accounts.ids():
+        try:
+            account = runtime.accounts.get(account_id)
+        except SettingsError as error:
+            _log.error("account cannot be opened", account=account_id, error=str(error))
+            continue
+        if account:
+            yield account

@@ -29,3 +29,10 @@ def flush() -> None:
 def trim() -> None:
     """Keep the inboxes within their bounds."""
     chores.trim_inboxes(runtime())
+
+
+@app.task(name="workers.chores.renew")
+def renew() -> None:
+    """Keep the tokens of idle accounts alive, and warn of those that nothing renews."""
+    chores.renew_tokens(runtime())
+    chores.warn_of_ends(runtime())

@@ -28,6 +28,15 @@ class ChainKeys:
         return self.ready, self.due, self.state, self.items
 
 
+@dataclass(frozen=True, slots=True)
+class AccountKeys:
+    """Where a stored account lies (see account_store.lua), in the order in which scripts take them."""
+
+    record: str
+    lock: str
+    known: str
+
+
 class Keys:
     """All key names, for a given number of shards."""
 
@@ -51,6 +60,16 @@ class Keys:
             self.of_shard(self.shard(account_id), name, "ready"),
             *(self.of_account(account_id, name, part) for part in ("due", "state", "items")),
         )
+
+    def account(self, account_id: int) -> AccountKeys:
+        return AccountKeys(
+            self.of_account(account_id, "account"),
+            self.of_account(account_id, "account", "lock"),
+            self.known_accounts(self.shard(account_id)),
+        )
+
+    def known_accounts(self, shard: int) -> str:
+        return self.of_shard(shard, "accounts")
 
     def stats(self, account_id: int) -> str:
         return self.of_account(account_id, "stats")

@@ -17,6 +17,7 @@ SECRETS = {
     "KOMMO_CLIENT_SECRET": "present-secret",
     "KOMMO_CLIENT_SECRET_PREVIOUS": "former-secret",
     "KOMMO_ACCESS_TOKEN": "long-lived-token",
+    "KOMMO_TOKEN_KEYS": "bmV3ZXN0LWtleS1uZXdlc3Qta2V5LW5ld2VzdC1rLi4=",
 }
 
 
@@ -41,6 +42,7 @@ def test_every_variable_reaches_its_setting() -> None:
             "KOMMO_SUBDOMAIN": "acme.amocrm.ru",
             "KOMMO_ACCOUNT_ID": "4711",
             "KOMMO_PUBLIC_URL": "https://hooks.example.org/kommo/",
+            "KOMMO_REDIRECT_URI": "https://hooks.example.org/elsewhere",
             "KOMMO_HANDLERS": "shop.leads, shop.tasks",
             "KOMMO_WEBHOOK_EVENTS": "add_lead,update_task",
             "KOMMO_API_BASE": "http://127.0.0.1:7300/",
@@ -61,6 +63,8 @@ def test_every_variable_reaches_its_setting() -> None:
         account_id=4711,
         access_token=Secret("long-lived-token"),
         public_url="https://hooks.example.org/kommo",
+        redirect_uri="https://hooks.example.org/elsewhere",
+        token_keys=(Secret(SECRETS["KOMMO_TOKEN_KEYS"]),),
         handlers=("shop.leads", "shop.tasks"),
         webhook_events=("add_lead", "update_task"),
         api_base="http://127.0.0.1:7300",
@@ -138,6 +142,10 @@ def test_a_wrong_address_with_a_password_is_reported_without_it(name: str) -> No
         ("KOMMO_PUBLIC_URL", "https://"),
         ("KOMMO_PUBLIC_URL", "https://[::1"),
         ("KOMMO_PUBLIC_URL", "https://hooks.example.org:port"),
+        ("KOMMO_REDIRECT_URI", "hooks.example.org/oauth/callback"),
+        ("KOMMO_TOKEN_KEYS", "too-short"),
+        ("KOMMO_TOKEN_KEYS", "ключ"),
+        ("KOMMO_TOKEN_KEYS", SECRETS["KOMMO_TOKEN_KEYS"] + ",x"),
         ("KOMMO_API_BASE", "localhost:7300"),
         ("KOMMO_ACCOUNT_ID", "0"),
         ("KOMMO_ACCOUNT_ID", "-5"),
@@ -196,6 +204,20 @@ def test_both_secrets_of_a_rotation_prove_the_newest_first() -> None:
     assert both.client_secrets == ("new", "old")
 
 
+def test_keys_come_newest_first_and_a_wrong_one_is_not_shown() -> None:
+    first, second = SECRETS["KOMMO_TOKEN_KEYS"], "b2xkZXIta2V5LW9sZGVyLWtleS1vbGRlci1rZXktby4="
+    assert Settings.from_environ({"KOMMO_TOKEN_KEYS": f"{first}, {second}"}).token_keys == (first, second)
+    text = refusal({"KOMMO_TOKEN_KEYS": f"{first}x"})
+    assert text.startswith("KOMMO_TOKEN_KEYS=*** is not a list of keys")
+    assert first not in text
+
+
+def test_the_redirect_is_below_the_public_address_unless_told_otherwise() -> None:
+    assert Settings().redirect == ""
+    assert Settings(public_url="https://h.example/k").redirect == "https://h.example/k/oauth/callback"
+    assert Settings(public_url="https://h.example", redirect_uri="https://r.example").redirect == "https://r.example"
+
+
 def test_a_slip_of_the_pen_is_named_with_what_was_probably_meant() -> None:
     settings = Settings.from_environ({"KOMMO_CLINT_ID": "c-1", "KOMMO_COLOUR": "red"})
     assert settings.unknown == (
@@ -205,7 +227,7 @@ def test_a_slip_of_the_pen_is_named_with_what_was_probably_meant() -> None:
 
 
 def test_variables_of_others_and_of_later_releases_are_nobodys_mistake() -> None:
-    others = {"PATH": "/bin", "REDIS_URL_OLD": "x", "KOMMO_TOKEN_KEYS": "k", "KOMMO_SPOOL_DIR": "/var/spool"}
+    others = {"PATH": "/bin", "REDIS_URL_OLD": "x", "KOMMO_ADMIN_TOKEN": "k", "KOMMO_SPOOL_DIR": "/var/spool"}
     assert Settings.from_environ(others).unknown == ()
 
 
@@ -226,7 +248,17 @@ def test_there_is_an_event_for_every_entity_and_none_twice() -> None:
     }
 
 
-OTHERS = ("ACCOUNT_ID", "PUBLIC_URL", "HANDLERS", "WEBHOOK_EVENTS", "API_BASE", "RATE_LIMITS", "RETENTION", "SHARDS")
+OTHERS = (
+    "ACCOUNT_ID",
+    "PUBLIC_URL",
+    "REDIRECT_URI",
+    "HANDLERS",
+    "WEBHOOK_EVENTS",
+    "API_BASE",
+    "RATE_LIMITS",
+    "RETENTION",
+    "SHARDS",
+)
 NAMES = [*SECRETS, *(f"KOMMO_{name}" for name in OTHERS), "KOMMO_RETENTION_BYTES"]
 
 

@@ -23,7 +23,6 @@ from kommo.api.transport import HttpTransport
 from kommo.api.ways import Ways
 from kommo.errors import (
     AccessEnded,
-    NeedsAttention,
     PaymentRequired,
     ServerError,
     StoreUnavailable,
@@ -322,6 +321,32 @@ class TestWhatKommoAnswers:
         assert "refresh-1" not in lines.text
         assert "client-secret" not in lines.text
 
+    def test_those_who_waited_for_that_answer_do_not_ask_for_it_again(self, make: Make, server: TokenServer) -> None:
+        make().accounts.save(account())
+        server.instead, server.delay = [REVOKED] * 8, 0.3
+        refused: list[AccessEnded] = []
+
+        def ask(tokens: AccountTokens[Any]) -> None:
+            with pytest.raises(AccessEnded) as caught:
+                tokens.renewed(Access(server.url, "access-1"))
+            refused.append(caught.value)
+
+        threads = [threading.Thread(target=ask, args=(make(),)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (len(refused), len(server.asked)) == (8, 1)
+
+    def test_a_long_pause_that_kommo_wants_is_not_waited_for(self, make: Make, server: TokenServer) -> None:
+        slept: list[float] = []
+        tokens = make(sleep=slept.append)
+        tokens.accounts.save(account())
+        server.instead = [(503, {"retry_after": 3600})]
+        with pytest.raises(ServerError):
+            tokens.renew()
+        assert (len(server.asked), slept) == (1, [])
+
     def test_a_new_installation_makes_it_ready(self, make: Make, server: TokenServer) -> None:
         tokens = make()
         tokens.accounts.save(account())
@@ -430,7 +455,7 @@ class TestKeepingThePair:
         wait_for(lambda: stored(tokens).refresh_token == "refresh-2")
 
     def test_it_also_mends_what_another_process_took_for_a_revoked_token(
-        self, make: Make, full: Redis, monkeypatch: pytest.MonkeyPatch, server: TokenServer
+        self, make: Make, full: Redis, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(renewal, "_STORE_SECONDS", 0.0)
         kept = threading.Event()
@@ -449,7 +474,7 @@ class TestKeepingThePair:
 
 
 class TestLateProcesses:
-    def test_a_late_answer_does_not_replace_a_newer_pair(self, make: Make, redis: Redis, server: TokenServer) -> None:
+    def test_a_late_answer_does_not_replace_a_newer_pair(self, make: Make, server: TokenServer) -> None:
         tokens = make()
         tokens.accounts.save(account())
         newer = account(access_token=Secret("access-8"), refresh_token=Secret("refresh-8"))
@@ -490,17 +515,14 @@ class TestLateProcesses:
 
 
 CHILD = """
-import os, sys, time
+import os, time
 from kommo.api.calls import Access
 from kommo.api.transport import HttpTransport
-from kommo.store.connection import connect
-from tests.integration.api import test_tokens as test
 from kommo.settings import Settings
-from types import MappingProxyType
-from dataclasses import replace
-redis = connect(os.environ["REDIS_URL"])
-settings = replace(Settings.from_environ(os.environ), rate_limits=MappingProxyType(dict.fromkeys(("integration", "account", "ip"), 500)))
-tokens = test.compose(redis, settings, HttpTransport(), lease=float(os.environ["LEASE"]), clock=lambda: test.NOW)
+from kommo.store.connection import connect
+from tests.integration.api.test_tokens import NOW, compose
+redis, settings = connect(os.environ["REDIS_URL"]), Settings.from_environ(os.environ)
+tokens = compose(redis, settings, HttpTransport(), lease=float(os.environ["LEASE"]), clock=lambda: NOW)
 redis.incr("waiting")
 while not redis.exists("go"):
     time.sleep(0.005)
@@ -523,6 +545,7 @@ class TestProcesses:
             "KOMMO_CLIENT_SECRET": "client-secret",
             "KOMMO_TOKEN_KEYS": str(KEY),
             "KOMMO_API_BASE": server.url,
+            "KOMMO_RATE_LIMITS": "integration=500,account=500,ip=500",
         }
 
         def begin(number: int, *, lease: float = 40.0) -> list[subprocess.Popen[str]]:
@@ -554,7 +577,7 @@ class TestProcesses:
         processes = start(8)
         redis.set("go", 1)
         said = [process.communicate(timeout=30) for process in processes]
-        assert [out.strip() for out, _ in said] == ["access-2"] * 8, said
+        assert [out.split()[-1] for out, _ in said] == ["access-2"] * 8, said
         assert server.spent == ["refresh-1"]
 
     def test_when_the_one_that_renews_is_killed_another_takes_over_with_the_same_token(
@@ -568,5 +591,5 @@ class TestProcesses:
         dies.send_signal(signal.SIGKILL)
         (lives,) = start(1, lease=1.5)
         out, errors = lives.communicate(timeout=30)
-        assert out.strip() == "access-2", errors
+        assert out.split()[-1:] == ["access-2"], errors
         assert server.spent == ["refresh-1", "refresh-1"]

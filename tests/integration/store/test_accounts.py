@@ -1,0 +1,350 @@
+"""Stored accounts over a real Redis: who is proven, who is called, and that no change overtakes another."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from kommo.errors import SettingsError, StoreError, StoreUnavailable
+from kommo.settings import Settings
+from kommo.store.account import Account
+from kommo.store.accounts import Accounts, Credentials, Lock, Proof
+from kommo.store.connection import connect
+from kommo.store.keys import Keys
+from kommo.store.limiter import Scope
+from kommo.store.vault import new_key
+from kommo.variables import Secret
+
+OLD, NEW = new_key(), new_key()
+Make = Callable[..., Accounts]
+HIDDEN = ("own-key", "own-former", "bearer-1", "refresh-1")
+
+
+@pytest.fixture
+def make(redis: Redis) -> Make:
+    """Make the accounts as a process with these settings has them."""
+
+    def accounts(**given: Any) -> Accounts:
+        known = {"client_id": "env-id", "client_secret": Secret("env-key"), "token_keys": (NEW,)}
+        options = {name: given.pop(name) for name in ("sleep", "clock") if name in given}
+        client = given.pop("redis", redis)
+        return Accounts(Settings(**{**known, **given}), client, **options)
+
+    return accounts
+
+
+def account(account_id: int = 7, **given: Any) -> Account:
+    known: dict[str, Any] = {
+        "subdomain": "acme",
+        "client_id": "own-id",
+        "client_secret": Secret("own-key"),
+        "previous_secret": Secret("own-former"),
+        "access_token": Secret("bearer-1"),
+        "refresh_token": Secret("refresh-1"),
+        "expires_at": 1_900_000_000,
+    }
+    return Account(account_id=account_id, **{**known, **given})
+
+
+class TestStoring:
+    def test_what_was_stored_is_read_by_another_process(self, make: Make) -> None:
+        saved = make().save(account())
+        assert make().get(7) == saved == account(version=1)
+
+    def test_nothing_secret_lies_readable_in_redis(self, make: Make, redis: Redis) -> None:
+        make().save(account())
+        lying = b"".join(itertools.chain(*redis.hgetall(Keys().account(7).record).items()))
+        assert lying
+        for secret in (*HIDDEN, "acme"):
+            assert secret.encode() not in lying
+
+    def test_without_keys_nothing_is_stored_and_the_remedy_is_told(self, make: Make, redis: Redis) -> None:
+        with pytest.raises(SettingsError, match="kommo accounts key"):
+            make(token_keys=()).save(account())
+        assert redis.keys() == []
+
+    def test_keys_that_do_not_open_it_name_the_account_and_the_variable(self, make: Make) -> None:
+        make(token_keys=(OLD,)).save(account())
+        for ask in (make().get, make().credentials):
+            with pytest.raises(SettingsError, match=r"KOMMO_TOKEN_KEYS.*account 7"):
+                ask(7)
+
+    def test_a_record_that_was_put_in_anothers_place_is_refused(self, make: Make, redis: Redis) -> None:
+        make().save(account(7))
+        keys = Keys()
+        redis.hset(keys.account(8).record, mapping=redis.hgetall(keys.account(7).record))
+        with pytest.raises(SettingsError, match="account 8 is another account"):
+            make().get(8)
+
+    def test_all_are_listed_in_order_over_all_shards(self, make: Make) -> None:
+        accounts = make(shards=4)
+        for number in (9, 2, 30, 7):
+            accounts.save(account(number))
+        assert list(accounts.ids()) == [2, 7, 9, 30]
+        assert [one.account_id for one in accounts.list()] == [2, 7, 9, 30]
+
+    def test_a_removed_one_leaves_nothing(self, make: Make, redis: Redis) -> None:
+        accounts = make()
+        accounts.save(account())
+        accounts.remind(7)
+        assert (accounts.remove(7), accounts.remove(7)) == (True, False)
+        assert redis.keys() == []
+
+    def test_the_account_of_the_environment_is_never_stored(self, make: Make, redis: Redis) -> None:
+        accounts = make(account_id=5, access_token=Secret("env-token"))
+        accounts.proof(5)
+        accounts.credentials(5)
+        assert accounts.mark(5, "needs_person", "x") is False
+        assert (accounts.get(5), redis.keys()) == (None, [])
+
+    def test_without_a_redis_there_is_the_environment_alone(self) -> None:
+        accounts = Accounts(Settings(client_id="c", account_id=5, access_token=Secret("t"), token_keys=(NEW,)))
+        assert (accounts.get(7), list(accounts.list())) == (None, [])
+        assert accounts.credentials(5) == Credentials(5, "c", "", Secret("t"))
+        assert accounts.proof(7) == Proof("c", ())
+        with pytest.raises(StoreError, match="no Redis"):
+            accounts.save(account())
+
+    def test_sealing_anew_makes_the_older_key_needless(self, make: Make) -> None:
+        make(token_keys=(OLD,)).save(account())
+        assert make(token_keys=(NEW, OLD)).reseal(7)
+        opened = make(token_keys=(NEW,)).get(7)
+        assert opened is not None
+        assert opened.access_token == "bearer-1"
+        assert not make().reseal(8)
+
+
+class TestVersions:
+    def test_a_change_counts_only_in_place_of_what_was_read(self, make: Make) -> None:
+        accounts = make()
+        first = accounts.save(account())
+        second = accounts.update(replace(first, subdomain="second"))
+        assert second is not None
+        assert second.version == 2
+        assert accounts.update(replace(first, subdomain="late")) is None
+        assert accounts.get(7) == second
+
+    def test_storing_anew_counts_whatever_was_there(self, make: Make) -> None:
+        accounts = make()
+        first = accounts.save(account())
+        assert accounts.save(account(subdomain="again")).version == first.version + 1
+
+    def test_what_was_removed_is_not_brought_back(self, make: Make) -> None:
+        accounts = make()
+        first = accounts.save(account())
+        accounts.remove(7)
+        assert accounts.update(first) is None
+        assert list(accounts.ids()) == []
+
+    def test_of_many_changes_at_once_none_is_lost(self, make: Make) -> None:
+        make().save(account(expires_at=0))
+
+        def count() -> None:
+            accounts, done = make(), 0
+            while done < 20:
+                current = accounts.get(7)
+                assert current is not None
+                done += bool(accounts.update(replace(current, expires_at=current.expires_at + 1)))
+
+        threads = [threading.Thread(target=count) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        after = make().get(7)
+        assert after is not None
+        assert after.expires_at == 80
+
+
+class TestMarks:
+    def test_a_mark_is_news_once(self, make: Make) -> None:
+        accounts = make()
+        accounts.save(account())
+        assert [accounts.mark(7, "needs_person", "x"), accounts.mark(7, "needs_person", "x")] == [True, False]
+        marked = accounts.get(7)
+        assert marked == account(version=1, state="needs_person", reason="x")
+        assert accounts.mark(7, "ready") is True
+
+    def test_a_mark_about_a_version_that_has_moved_on_changes_nothing(self, make: Make) -> None:
+        accounts = make()
+        first = accounts.save(account())
+        accounts.save(account())
+        assert accounts.mark(7, "needs_person", "x", version=first.version) is False
+        current = accounts.get(7)
+        assert current is not None
+        assert current.state == "ready"
+
+    def test_a_renewal_that_is_under_way_may_still_end_well(self, make: Make) -> None:
+        accounts = make()
+        first = accounts.save(account())
+        accounts.mark(7, "needs_person", "x")
+        assert accounts.update(replace(first, access_token=Secret("bearer-2"))) is not None
+
+    def test_a_disconnected_account_has_no_tokens_and_still_proves_its_deliveries(self, make: Make) -> None:
+        accounts = make()
+        accounts.save(account())
+        assert [accounts.mark(7, "disconnected", "gone"), accounts.mark(7, "disconnected", "gone")] == [True, False]
+        gone = accounts.get(7)
+        assert gone is not None
+        assert (gone.access_token, gone.refresh_token, gone.state, gone.reason) == ("", "", "disconnected", "gone")
+        assert accounts.credentials(7) is None
+        assert accounts.proof(7) == Proof("own-id", ("own-key", "own-former"))
+
+    def test_what_is_not_stored_cannot_be_marked(self, make: Make, redis: Redis) -> None:
+        assert [make().mark(7, "needs_person"), make().mark(7, "disconnected")] == [False, False]
+        assert redis.keys() == []
+
+    def test_a_person_is_reminded_once_a_day(self, make: Make, redis: Redis) -> None:
+        assert [make().remind(7), make().remind(7), make().remind(8)] == [True, False, True]
+        (key,) = redis.keys("*warned:7")
+        assert 86_000 < redis.ttl(key) <= 86_400
+
+
+class TestTheLock:
+    def test_one_holds_it_and_may_go_on(self, make: Make) -> None:
+        accounts = make()
+        saved = accounts.save(account())
+        assert [accounts.lock(saved, name, lease_ms=5000) for name in ("a", "b", "a")] == [
+            Lock.HELD,
+            Lock.BUSY,
+            Lock.HELD,
+        ]
+
+    def test_it_ends_with_its_lease(self, make: Make) -> None:
+        accounts = make()
+        saved = accounts.save(account())
+        accounts.lock(saved, "dead", lease_ms=20)
+        time.sleep(0.03)
+        assert accounts.lock(saved, "b", lease_ms=5000) is Lock.HELD
+
+    def test_a_version_that_has_moved_on_is_not_renewed(self, make: Make) -> None:
+        accounts = make()
+        saved = accounts.save(account())
+        accounts.save(account())
+        assert accounts.lock(saved, "a", lease_ms=5000) is Lock.MOVED
+        accounts.remove(7)
+        assert accounts.lock(saved, "a", lease_ms=5000) is Lock.MOVED
+
+    def test_only_its_holder_gives_it_back_at_once_or_after_a_while(self, make: Make, redis: Redis) -> None:
+        accounts, key = make(), Keys().account(7).lock
+        saved = accounts.save(account())
+        accounts.lock(saved, "a", lease_ms=60_000)
+        accounts.unlock(7, "b")
+        assert redis.get(key) == b"a"
+        accounts.unlock(7, "a", after_ms=500)
+        assert 0 < redis.pttl(key) <= 500
+        accounts.unlock(7, "a")
+        assert redis.get(key) is None
+
+    def test_others_changes_wait_until_the_renewal_has_ended(self, make: Make) -> None:
+        accounts = make()
+        saved = accounts.save(account())
+        accounts.lock(saved, "a", lease_ms=60_000)
+        fresh = accounts.update(replace(saved, access_token=Secret("bearer-2")), lock="a")
+        assert fresh is not None
+        ending = make(sleep=lambda _: accounts.unlock(7, "a"))
+        assert ending.update(replace(fresh, subdomain="later")) is not None
+
+    def test_a_renewal_that_does_not_end_is_told(self, make: Make) -> None:
+        ticks = itertools.count(0, 30)
+        accounts = make(sleep=lambda _: None, clock=lambda: float(next(ticks)))
+        saved = accounts.save(account())
+        accounts.lock(saved, "a", lease_ms=60_000)
+        with pytest.raises(StoreError, match="account 7 are being renewed"):
+            accounts.update(saved)
+
+
+class TestProofs:
+    def test_an_account_with_its_own_client_is_proven_with_that_newest_secret_first(self, make: Make) -> None:
+        make().save(account())
+        assert make().proof(7) == Proof("own-id", ("own-key", "own-former"))
+
+    def test_one_of_the_public_integration_is_proven_with_the_environments(self, make: Make) -> None:
+        accounts = make(client_secret_previous=Secret("env-former"))
+        accounts.save(account(client_id="", client_secret=Secret()))
+        accounts.save(account(8, client_id="env-id", client_secret=Secret()))
+        assert accounts.proof(7) == accounts.proof(8) == Proof("env-id", ("env-key", "env-former"))
+
+    def test_one_that_is_not_stored_is_proven_with_the_environments(self, make: Make) -> None:
+        assert make().proof(99) == Proof("env-id", ("env-key",))
+
+    def test_another_integrations_account_without_a_secret_is_proven_with_none(self, make: Make) -> None:
+        accounts = make()
+        accounts.save(account(client_secret=Secret(), previous_secret=Secret()))
+        assert accounts.proof(7) == Proof("own-id", ())
+
+    def test_a_change_here_counts_at_once(self, make: Make) -> None:
+        accounts = make()
+        accounts.proof(7)
+        saved = accounts.save(account())
+        assert accounts.proof(7).client_id == "own-id"
+        accounts.update(replace(saved, client_id="other"))
+        assert accounts.proof(7).client_id == "other"
+        accounts.remove(7)
+        assert accounts.proof(7).client_id == "env-id"
+
+    def test_what_was_known_is_used_while_redis_is_away(self, redis: Redis, make: Make) -> None:
+        make().save(account())
+        now = [0.0]
+        pool = dict(redis.connection_pool.connection_kwargs)
+        cut = connect(f"unix://{pool['path']}")
+        accounts = make(redis=cut, clock=lambda: now[0])
+        before = accounts.proof(7)
+        cut.connection_pool.disconnect()
+        cut.connection_pool.connection_kwargs["path"] = "/nowhere/redis.sock"
+        now[0] = 3600.0
+        assert accounts.proof(7) == before
+        cut.close()
+
+    def test_while_redis_is_away_from_the_start_only_the_environments_own_account_is_proven(self, make: Make) -> None:
+        away = connect("unix:///nowhere/redis.sock")
+        accounts = make(redis=away, account_id=5)
+        assert accounts.proof(5) == Proof("env-id", ("env-key",))
+        with pytest.raises(StoreUnavailable):
+            accounts.proof(7)
+        # Without keys nothing can have been stored.
+        assert make(redis=away, token_keys=()).proof(7) == Proof("env-id", ("env-key",))
+
+    def test_a_record_that_cannot_be_opened_is_no_reason_to_refuse_kommo_for_good(self, make: Make) -> None:
+        make(token_keys=(OLD,)).save(account())
+        with pytest.raises(StoreUnavailable, match="KOMMO_TOKEN_KEYS"):
+            make().proof(7)
+
+
+class TestCalls:
+    def test_a_stored_account_is_called_with_its_own_token(self, make: Make) -> None:
+        accounts = make(account_id=7, access_token=Secret("env-token"))
+        assert accounts.credentials(7) == Credentials(7, "env-id", "", Secret("env-token"))
+        accounts.save(account())
+        assert accounts.credentials(7) == Credentials(7, "own-id", "acme", Secret("bearer-1"), 1_900_000_000, "ready")
+        assert accounts.credentials(8) is None
+
+    def test_what_a_stored_account_lacks_comes_from_the_environment_but_no_strange_secret(self, make: Make) -> None:
+        accounts = make(redirect_uri="https://h.example/cb")
+        bare = account(client_id="", client_secret=Secret())
+        assert (accounts.resolved(bare).client_id, accounts.resolved(bare).client_secret) == ("env-id", "env-key")
+        assert accounts.resolved(bare).redirect_uri == "https://h.example/cb"
+        assert accounts.resolved(account(client_secret=Secret())).client_secret == ""
+        assert accounts.resolved(account(redirect_uri="https://own.example")).redirect_uri == "https://own.example"
+
+    def test_its_calls_count_in_three_limits(self, make: Make) -> None:
+        accounts = make(egress="gate", rate_limits=MappingProxyType({"integration": 1, "account": 2, "ip": 3}))
+        credentials = Credentials(7, "own-id", "acme", Secret("t"))
+        assert accounts.scopes(credentials) == (
+            Scope("integration:own-id:7", 1),
+            Scope("account:7", 2),
+            Scope("ip:gate", 3),
+        )
+
+    def test_no_repr_shows_a_secret(self, make: Make) -> None:
+        accounts = make()
+        accounts.save(account())
+        for shown in map(repr, (accounts, accounts.get(7), accounts.credentials(7), accounts.proof(7))):
+            for secret in (*HIDDEN, "env-key"):
+                assert secret not in shown
