@@ -3,7 +3,8 @@
 import json
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -14,6 +15,7 @@ from kommo.hooks.events import Event
 from kommo.hooks.normalise import normalise
 from kommo.queue import LOOPS
 from kommo.store.dead import DeadLetter
+from kommo.store.echoes import Judging
 from kommo.store.inbox import QUEUE, Batch, Delivery, Entry, RoutedEvent, Step
 from kommo.store.lanes import QUEUE as LANES
 from kommo.store.lanes import Lanes
@@ -37,12 +39,12 @@ def drain(runtime: Runtime) -> None:
     serve_accounts(runtime, Loop(QUEUE, partial(_drain_account, runtime), hold_ms=_HOLD_MS))
 
 
-def _drain_account(runtime: Runtime, account_id: int) -> None:
+def _drain_account(runtime: Runtime, account_id: int, _more: int) -> None:
     turn_ends = time.monotonic() + TURN_SECONDS
     cursor = runtime.inbox.cursor(account_id)
     while True:
-        entries = runtime.inbox.read(account_id, after=cursor, limit=_BATCH)
-        batch = _normalise(runtime, account_id, cursor, entries)
+        entries, kinds_written = runtime.inbox.read_to_drain(account_id, after=cursor, limit=_BATCH)
+        batch = _batch(runtime, account_id, cursor, entries, kinds_written)
         last = time.monotonic() >= turn_ends or runtime.stopping.is_set()
         committed = runtime.inbox.commit(batch, hold_ms=0 if last else _HOLD_MS)
         if committed.wake:
@@ -55,43 +57,79 @@ def _drain_account(runtime: Runtime, account_id: int) -> None:
             return
 
 
-def _normalise(runtime: Runtime, account_id: int, cursor: str, entries: Sequence[Entry]) -> Batch:
+@dataclass(frozen=True)
+class _Decoded:
+    """A delivery and its events, or the dead letter that it became."""
+
+    entry: Entry
+    events: Sequence[Event] = ()
+    dead: DeadLetter | None = None
+
+
+def _batch(
+    runtime: Runtime, account_id: int, cursor: str, entries: Sequence[Entry], kinds_written: Collection[str]
+) -> Batch:
     """Make a batch of as many entries as one script should take, at least one."""
+    decoded = _decoded(entries)
+    judging = runtime.echoes.judging(account_id, [event for one in decoded for event in one.events], kinds_written)
     events: list[RoutedEvent] = []
     dead: list[DeadLetter] = []
-    steps = taken = 0
-    for entry in entries:
-        try:
-            routed = _route(runtime, entry)
-        except Exception as error:  # an undecodable delivery, or a fault of ours: neither may stop the account
-            dead.append(_dead_letter(entry.delivery, error))
-        else:
-            events += routed
-            steps += sum(len(event.steps) + 1 for event in routed)
-        taken += 1
+    steps, new_cursor = 0, cursor
+    for one in decoded:
+        routed, letter = _routed(runtime, one, judging)
+        events += routed
+        dead += [letter] if letter else []
+        steps += sum(len(event.steps) + 1 for event in routed)
+        new_cursor = one.entry.stream_id
         if steps >= _BATCH_STEPS:
             break
-    return Batch(account_id, cursor, entries[taken - 1].stream_id if entries else cursor, events, dead)
+    return Batch(account_id, cursor, new_cursor, events, dead, judging.changes())
 
 
-def _route(runtime: Runtime, entry: Entry) -> list[RoutedEvent]:
-    delivery = entry.delivery
-    events = normalise(
+def _decoded(entries: Sequence[Entry]) -> list[_Decoded]:
+    """Decode entries up to as many events as a batch may have."""
+    decoded: list[_Decoded] = []
+    found = 0
+    for entry in entries:
+        if found >= _BATCH_STEPS:
+            break
+        try:
+            one = _Decoded(entry, _events(entry.delivery))
+        except Exception as error:  # an undecodable delivery, or a fault of ours: neither may stop the account
+            one = _Decoded(entry, dead=_dead_letter(entry.delivery, error))
+        decoded.append(one)
+        found += len(one.events)
+    return decoded
+
+
+def _events(delivery: Delivery) -> list[Event]:
+    return normalise(
         delivery.body,
         content_type=delivery.content_type,
         account_id=delivery.account_id,
         delivery_id=delivery.id,
     )
-    routed = [_steps(runtime, entry, event) for event in events]
+
+
+def _routed(runtime: Runtime, one: _Decoded, judging: Judging) -> tuple[list[RoutedEvent], DeadLetter | None]:
+    if one.dead:
+        return [], one.dead
+    delivery = one.entry.delivery
+    try:
+        judged = [judging.judged(event, delivery.received_ms) for event in one.events]
+        routed = [_steps(runtime, one.entry, event) for event in judged]
+    except Exception as error:  # a fault of ours
+        return [], _dead_letter(delivery, error)
     _log.info(
         "drained",
         delivery=delivery.id,
         account=delivery.account_id,
-        events=[event.type for event in events[:_EVENTS_LOGGED]],
-        more=max(0, len(events) - _EVENTS_LOGGED),
+        events=[event.type for event in judged[:_EVENTS_LOGGED]],
+        more=max(0, len(judged) - _EVENTS_LOGGED),
         steps=sum(len(event.steps) for event in routed),
+        echoes=sum(event.is_echo for event in routed),
     )
-    return routed
+    return routed, None
 
 
 def _steps(runtime: Runtime, entry: Entry, event: Event) -> RoutedEvent:
@@ -103,8 +141,9 @@ def _steps(runtime: Runtime, entry: Entry, event: Event) -> RoutedEvent:
             f'{{"handler":{json.dumps(handler.name)},"stream":"{entry.stream_id}","event":{record}}}'.encode(),
         )
         for handler in runtime.router.matching(event)
+        if handler.echoes or not event.is_echo
     ]
-    return RoutedEvent(event.id, entry.stream_id, steps)
+    return RoutedEvent(event.id, entry.stream_id, steps, event.is_echo)
 
 
 def _dead_letter(delivery: Delivery, error: Exception) -> DeadLetter:

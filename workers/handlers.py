@@ -12,8 +12,8 @@ import kommo.router
 from kommo.errors import HandlersError
 from kommo.router import Router
 
-#: Files whose lines say nothing about what is wrong in a handler module.
-_MACHINERY: Final = frozenset({__file__, importlib.__file__, kommo.router.__file__})
+#: Files and folders whose lines say nothing about what is wrong in a handler module.
+_MACHINERY: Final = (__file__, importlib.__file__, *kommo.router.__path__)
 
 
 def load(modules: Sequence[str]) -> Router:
@@ -64,4 +64,4 @@ def _raised(name: str, error: Exception) -> str:
 
 
 def _is_machinery(filename: str) -> bool:
-    return filename.startswith("<frozen ") or filename in _MACHINERY
+    return filename.startswith(("<frozen ", *_MACHINERY))

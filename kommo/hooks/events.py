@@ -71,7 +71,7 @@ class Event:
     """Something that happened in an account, by its type (`lead.status_changed`).
 
     `occurred_at` is aware, or None if Kommo gave no time. `raw` is the item as decoded; what it holds is shared between
-    the events of one item and not to be changed. `attempt` counts from 1.
+    the events of one item and not to be changed. `attempt` counts from 1. `is_echo` says that our own writes caused it.
     """
 
     id: str
@@ -83,6 +83,7 @@ class Event:
     raw: Mapping[str, Any]
     delivery_id: str
     attempt: int = 1
+    is_echo: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "raw", MappingProxyType(dict(self.raw)))
@@ -190,6 +191,7 @@ class Event:
             "occurred_at": None if self.occurred_at is None else self.occurred_at.isoformat(),
             "raw": dict(self.raw),
             "delivery_id": self.delivery_id,
+            "is_echo": self.is_echo,
         }
 
     @classmethod
@@ -206,6 +208,8 @@ class Event:
             raw=record["raw"],
             delivery_id=record["delivery_id"],
             attempt=attempt,
+            # Records of earlier versions have none.
+            is_echo=record.get("is_echo", False),
         )
 
     @property

@@ -51,7 +51,14 @@ ENTITY_OF_KEY: Mapping[str, str] = {
     "unsorted": "unsorted",
     "catalogs": "catalog_element",
     "catalog_elements": "catalog_element",
+    # Of our own making only: see `OWN_DELIVERY`.
+    "installation": "account",
 }
+
+#: How the id of a delivery begins that the receiver made itself. Those of the doors are hexadecimal digits, so that
+#: nobody outside can report what only the receiver may.
+OWN_DELIVERY = "own-"
+OWN_TYPES = frozenset(("account.disconnected",))
 
 #: Kommo's actions, in the past.
 PAST_OF_ACTION: Mapping[str, str] = {
@@ -65,6 +72,7 @@ PAST_OF_ACTION: Mapping[str, str] = {
     "complete": "completed",
     "accept": "accepted",
     "decline": "declined",
+    "disconnect": "disconnected",
     "mail_in": "mail_received",
     "call_in": "call_received",
     "chat": "chat_received",

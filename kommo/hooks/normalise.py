@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from kommo.errors import AccountMismatch, DecodeError
-from kommo.hooks import scalars
+from kommo.hooks import kinds, scalars
 from kommo.hooks.body import decode_body
 from kommo.hooks.classify import classify, entity_id
 from kommo.hooks.events import Event
@@ -46,6 +46,8 @@ def has_timeless_item(body: bytes, content_type: str | None) -> bool:
 
 def _events(item: Item, *, account_id: int, delivery_id: str, position: int) -> Iterator[Event]:
     entity, types = classify(item)
+    if kinds.OWN_TYPES.intersection(types) and not delivery_id.startswith(kinds.OWN_DELIVERY):
+        entity, types = item.key, (f"unknown.{item.key}_{item.action}",)
     body, seconds = item.body, item.seconds
     for event_type in types:
         number = entity_id(entity, event_type, body)

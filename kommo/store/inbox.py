@@ -10,6 +10,7 @@ from redis import Redis
 
 from kommo.store.connection import translated
 from kommo.store.dead import DeadLetter
+from kommo.store.echoes import LIFE_SECONDS, EntryChange, entry_key
 from kommo.store.keys import Keys
 from kommo.store.lanes import QUEUE as LANES
 from kommo.store.scripts import Call, Scripts
@@ -56,6 +57,7 @@ class RoutedEvent:
     event_id: str
     stream_id: str
     steps: Sequence[Step]
+    is_echo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Batch:
     new_cursor: str
     events: Sequence[RoutedEvent]
     dead: Sequence[DeadLetter]
+    #: What it took from the ledger of own writes, and noted there.
+    ledger: Sequence[EntryChange] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,19 @@ class Inbox:
             rows: Any = self._redis.xrange(
                 self._keys.of_account(account_id, "inbox", "stream"), min=f"({after}", count=limit
             )
-        return [Entry(stream_id.decode(), _delivery(account_id, fields)) for stream_id, fields in rows]
+        return _entries(account_id, rows)
+
+    def read_to_drain(self, account_id: int, *, after: str, limit: int) -> tuple[list[Entry], frozenset[str]]:
+        """Read the same, and in the same round trip the kinds of entities that the account wrote within the hour.
+
+        The kinds come second: of what a delivery was caused by, it was noted before the delivery came.
+        """
+        with translated():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.xrange(self._keys.of_account(account_id, "inbox", "stream"), min=f"({after}", count=limit)
+            pipe.hkeys(entry_key(self._keys, account_id))
+            rows, kinds = pipe.execute()
+        return _entries(account_id, rows), frozenset(kind.decode() for kind in kinds)
 
     def commit(self, batch: Batch, *, hold_ms: int) -> Committed:
         """Put a batch into its lanes and move the cursor, all or nothing (see inbox_commit.lua)."""
@@ -151,13 +167,17 @@ class Inbox:
         keys = self._keys
         lane_loops = keys.queue(LANES, keys.shard(account))
         args: list[str | int | bytes] = [account, batch.cursor, batch.new_cursor, hold_ms, SEEN_SECONDS]
-        args += [len(batch.dead), len(batch.events)]
+        args += [len(batch.dead), len(batch.events), len(batch.ledger), LIFE_SECONDS]
         for letter in batch.dead:
             args += [letter.id, letter.to_json()]
         for event in batch.events:
-            args += [event.stream_id, len(event.steps)]
+            args += [event.stream_id, int(event.is_echo), len(event.steps)]
             for step in event.steps:
                 args += [step.lane, step.record]
+        for change in batch.ledger:
+            args += [len(change.gone), *change.gone, len(change.written)]
+            for name, value in change.written.items():
+                args += [name, value]
         moved, fresh, wake, more = self._scripts.run(
             Call(
                 "inbox_commit",
@@ -172,6 +192,7 @@ class Inbox:
                     lane_loops.awake,
                     lane_loops.flag,
                     *(keys.of_account(account, "event", event.event_id) for event in batch.events),
+                    *(entry_key(keys, account, change.subject) for change in batch.ledger),
                 ],
                 args,
             )
@@ -209,6 +230,10 @@ class Inbox:
 
 def _digest(body: bytes) -> str:
     return blake2b(body, digest_size=16).hexdigest()
+
+
+def _entries(account_id: int, rows: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Entry]:
+    return [Entry(stream_id.decode(), _delivery(account_id, fields)) for stream_id, fields in rows]
 
 
 def _delivery(account_id: int, fields: Mapping[bytes, bytes]) -> Delivery:

@@ -12,33 +12,38 @@
 -- KEYS[8..11]      lanes: ready, due, state, items (see _chains)
 -- KEYS[12] awake, KEYS[13] flag   run loops (see _wake)
 -- KEYS[14...]      event   string  one per event of the batch: seen already; lives ARGV[5] s
+-- KEYS[14 + events...]  entry  hash  one per changed entry of the ledger of own writes (see echoes_expect); lives ARGV[9] s
 -- ARGV: account, expected cursor, new cursor, hold (ms), life of `event` (s), number of dead letters, number of events,
---       then per dead letter: id, record; then per event: stream id, number of steps, then per step: lane, record
+--       number of entries, life of `entry` (s),
+--       then per dead letter: id, record; then per event: stream id, 1 for an echo, number of steps, then per step: lane,
+--       record; then per entry: number of fields to drop, their names, number of fields to write, then per field: name,
+--       value
 -- Returns {moved, events that were new, wake a run loop, more to drain}.
 --
 -- A step is one event in one lane. `hold` is how long the account stays with this drain when there is more.
 
 local account, expected, cursor = ARGV[1], ARGV[2], ARGV[3]
 local hold, life = tonumber(ARGV[4]), ARGV[5]
-local n_dead, n_events = tonumber(ARGV[6]), tonumber(ARGV[7])
+local n_dead, n_events, n_entries = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local lanes = {ready = KEYS[8], due = KEYS[9], state = KEYS[10], items = KEYS[11]}
 local now = now_ms()
 
 if (redis.call('GET', KEYS[2]) or '0-0') ~= expected then return {0, 0, 0, 0} end
 
-local a = 8
+local a = 10
 for _ = 1, n_dead do
   redis.call('HSET', KEYS[6], ARGV[a], ARGV[a + 1])
   redis.call('ZADD', KEYS[7], string.format('%.0f', now), account .. ':' .. ARGV[a])
   a = a + 2
 end
 
-local fresh, steps_added = 0, 0
+local fresh, echoes, steps_added = 0, 0, 0
 for i = 1, n_events do
-  local stream_id, steps = ARGV[a], tonumber(ARGV[a + 1])
-  a = a + 2
+  local stream_id, is_echo, steps = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
+  a = a + 3
   if redis.call('SET', KEYS[13 + i], '1', 'NX', 'EX', life) then
     fresh = fresh + 1
+    echoes = echoes + is_echo
     for s = 0, steps - 1 do
       append(lanes, account, ARGV[a + 2 * s], ARGV[a + 2 * s + 1], now)
     end
@@ -50,8 +55,20 @@ for i = 1, n_events do
   a = a + 2 * steps
 end
 
+for i = 1, n_entries do
+  local entry = KEYS[13 + n_events + i]
+  local gone = tonumber(ARGV[a])
+  for g = a + 1, a + gone do redis.call('HDEL', entry, ARGV[g]) end
+  a = a + gone + 1
+  local written = tonumber(ARGV[a])
+  for w = a + 1, a + 2 * written, 2 do redis.call('HSET', entry, ARGV[w], ARGV[w + 1]) end
+  if written > 0 then redis.call('EXPIRE', entry, ARGV[9]) end
+  a = a + 2 * written + 1
+end
+
 redis.call('SET', KEYS[2], cursor)
 redis.call('HINCRBY', KEYS[5], 'events', fresh)
+if echoes > 0 then redis.call('HINCRBY', KEYS[5], 'echoes', echoes) end
 redis.call('HINCRBY', KEYS[5], 'repeated_events', n_events - fresh)
 redis.call('HINCRBY', KEYS[5], 'steps', steps_added)
 redis.call('HINCRBY', KEYS[5], 'undecodable', n_dead)

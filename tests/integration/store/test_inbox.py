@@ -9,6 +9,7 @@ from redis import Redis
 from kommo.errors import StoreUnavailable
 from kommo.store.connection import connect
 from kommo.store.dead import DeadLetter, DeadLetters
+from kommo.store.echoes import LIFE_SECONDS, Echoes, EntryChange, entry_key
 from kommo.store.inbox import Batch, Delivery, Inbox, RoutedEvent, Step, Stored
 from kommo.store.keys import Keys
 from kommo.store.lanes import Lanes, StepOutcome
@@ -24,6 +25,21 @@ def test_a_delivery_is_read_back_as_it_came(inbox: Inbox) -> None:
     binary = Delivery("d1", ACCOUNT, bytes(range(256)), "text/plain; x=é", 1234567890123)
     assert inbox.add(binary)[0] is Stored.NEW
     assert _all(inbox) == [binary]
+
+
+def test_a_drain_reads_with_the_deliveries_which_kinds_the_account_writes(
+    inbox: Inbox, redis: Redis, keys: Keys
+) -> None:
+    inbox.add(delivery(1))
+    inbox.add(delivery(2))
+    assert inbox.read_to_drain(ACCOUNT, after="0-0", limit=9) == (
+        inbox.read(ACCOUNT, after="0-0", limit=9),
+        frozenset(),
+    )
+    Echoes(redis, keys).expect(ACCOUNT, "PATCH", "/api/v4/leads", [{"id": 7, "price": 5}])
+    Echoes(redis, keys).expect(ACCOUNT, "POST", "/api/v4/leads/7/notes", [{"params": {"text": "x"}}])
+    entries, kinds = inbox.read_to_drain(ACCOUNT, after="0-0", limit=1)
+    assert ([entry.delivery.id for entry in entries], kinds) == (["d000001"], {"lead", "note"})
 
 
 def test_deliveries_keep_the_order_in_which_they_were_stored(inbox: Inbox) -> None:
@@ -137,6 +153,44 @@ def test_an_event_seen_before_goes_into_no_lane(inbox: Inbox, lanes: Lanes, redi
     lease = lanes.take(ACCOUNT, "t").leases[0]
     lanes.finish(StepOutcome(lease, "done", "r", entries[0].stream_id))
     assert lanes.take(ACCOUNT, "t2").leases == []
+
+
+def test_echoes_are_counted_as_often_as_they_are_new(inbox: Inbox, redis: Redis, keys: Keys) -> None:
+    for number in (1, 2):
+        inbox.add(delivery(number))
+    first, second = inbox.read(ACCOUNT, after="0-0", limit=10)
+    echo = RoutedEvent("ours", first.stream_id, [], is_echo=True)
+    other = RoutedEvent("theirs", first.stream_id, [])
+    inbox.commit(Batch(ACCOUNT, "0-0", first.stream_id, [echo, other, echo], []), hold_ms=0)
+    inbox.commit(Batch(ACCOUNT, first.stream_id, second.stream_id, [echo], []), hold_ms=0)
+    assert redis.hget(keys.stats(ACCOUNT), "echoes") == b"1"
+    assert redis.hget(keys.stats(ACCOUNT), "events") == b"2"
+
+
+def test_entries_of_the_ledger_change_with_the_cursor_whatever_else_is_in_the_batch(
+    inbox: Inbox, lanes: Lanes, redis: Redis, keys: Keys
+) -> None:
+    inbox.add(delivery(1))
+    (entry,) = inbox.read(ACCOUNT, after="0-0", limit=1)
+    names = [entry_key(keys, ACCOUNT, subject) for subject in ("lead:1", "lead:2", "lead:3")]
+    for name in names:
+        redis.hset(name, mapping={"w1": "old", "w2": "old", "kept": "old"})
+    changes = [
+        EntryChange("lead:1", ["w1", "w2"], {"seen": "new"}),
+        EntryChange("lead:2", [], {"w1": "new", "seen": "new"}),
+        EntryChange("lead:3", ["w1", "w2", "kept"], {}),
+    ]
+    letter = DeadLetter("d1", "delivery", ACCOUNT, "too_deep", "TooDeep: …", 1, "d1", body=b"x")
+    event = RoutedEvent("e1", entry.stream_id, [Step("lead:1:a", b"1"), Step("lead:1:b", b"2")])
+    stale = Batch(ACCOUNT, "5-5", "9-9", [event], [letter], changes)
+    assert not inbox.commit(stale, hold_ms=0).moved
+    assert all(redis.hlen(name) == 3 for name in names)
+    assert inbox.commit(Batch(ACCOUNT, "0-0", entry.stream_id, [event], [letter], changes), hold_ms=0).moved
+    assert redis.hgetall(names[0]) == {b"kept": b"old", b"seen": b"new"}
+    assert redis.hgetall(names[1]) == {b"w1": b"new", b"w2": b"old", b"kept": b"old", b"seen": b"new"}
+    assert not redis.exists(names[2])
+    assert 0 < redis.ttl(names[0]) <= LIFE_SECONDS
+    assert [lease.item for lease in lanes.take(ACCOUNT, "t", limit=9).leases] == [b"1", b"2"]
 
 
 def test_a_dead_letter_is_stored_with_its_bytes_as_the_cursor_moves(inbox: Inbox, redis: Redis, keys: Keys) -> None:

@@ -197,7 +197,7 @@ def expire_and_drain(other: Worker) -> None:
 def slow_read(worker: Worker) -> Iterator[list[Any]]:
     """Do something between a drain's reading and its writing, once."""
     inbox, meanwhile = worker.runtime.inbox, list[Any]()
-    read = inbox.read
+    read = inbox.read_to_drain
 
     def slowly(*args: Any, **more: Any) -> Any:
         entries = read(*args, **more)
@@ -205,9 +205,9 @@ def slow_read(worker: Worker) -> Iterator[list[Any]]:
             meanwhile.pop()()
         return entries
 
-    inbox.read = slowly  # type: ignore[method-assign]  # the moment in between cannot be reached otherwise
+    inbox.read_to_drain = slowly  # type: ignore[method-assign]  # the moment in between cannot be reached otherwise
     yield meanwhile
-    inbox.read = read  # type: ignore[method-assign]
+    inbox.read_to_drain = read  # type: ignore[method-assign]
 
 
 def test_a_batch_takes_no_more_deliveries_once_its_events_are_many(worker: MakeWorker) -> None:

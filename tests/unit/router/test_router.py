@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kommo.errors import HandlersError
 from kommo.hooks.events import EVENT_TYPES, Event, fields_of
-from kommo.router import ATTEMPTS, EVENT_FIELDS, NAME_LIMIT, RESERVED, TIMEOUT_SECONDS, Router
+from kommo.router import ATTEMPTS, EVENT_FIELDS, NAME_LIMIT, ON_DOUBT, RESERVED, TIMEOUT_SECONDS, Router
 
 
 def event(type_="lead.added", entity_id=31, account_id=9, **raw):
@@ -66,6 +66,26 @@ def test_a_handler_has_its_options_or_their_defaults():
     assert router.handlers["other"] is second
 
 
+def test_a_handler_hears_no_echoes_and_has_what_is_in_doubt_looked_for_unless_it_says_otherwise():
+    router = Router()
+    router.on("lead.added")(handle)
+    router.on("lead.added", echoes=True, on_doubt="park")(other)
+    first, second = router.handlers.values()
+    assert (first.echoes, first.on_doubt) == (False, "look")
+    assert (second.echoes, second.on_doubt) == (True, "park")
+
+
+@pytest.mark.parametrize("choice", ON_DOUBT)
+def test_every_choice_for_what_is_in_doubt_is_taken(choice):
+    assert on("lead.added", on_doubt=choice).handlers["h"].on_doubt == choice
+
+
+@pytest.mark.parametrize("name", ["echoes", "on_doubt", "attempts", "handler", "timeout"])
+def test_a_field_that_is_called_like_an_option_is_filtered_through_where(name):
+    assert matches(event("unknown.x_add", **{name: "1"}), "unknown.*", where={name: 1})
+    assert not matches(event("unknown.x_add", **{name: "2"}), "unknown.*", where={name: 1})
+
+
 def test_handlers_cannot_be_changed_from_outside():
     with pytest.raises(TypeError):
         Router().handlers["x"] = None
@@ -83,14 +103,20 @@ def test_a_function_under_several_routes_runs_once():
 def test_options_of_a_function_may_be_said_in_any_of_its_routes():
     router = Router()
     router.on("lead.added", attempts=3)(handle)
-    router.on("lead.updated", handler="h", timeout=5, attempts=3)(handle)
+    router.on("lead.updated", handler="h", timeout=5, attempts=3, echoes=True)(handle)
     (handler,) = router.handlers.values()
-    assert (handler.name, handler.attempts, handler.timeout_seconds) == ("h", 3, 5.0)
+    assert (handler.name, handler.attempts, handler.timeout_seconds, handler.echoes) == ("h", 3, 5.0, True)
 
 
 @pytest.mark.parametrize(
     ("one", "two"),
-    [({"attempts": 3}, {"attempts": 4}), ({"timeout": 3}, {"timeout": 4}), ({"handler": "a"}, {"handler": "b"})],
+    [
+        ({"attempts": 3}, {"attempts": 4}),
+        ({"timeout": 3}, {"timeout": 4}),
+        ({"handler": "a"}, {"handler": "b"}),
+        ({"echoes": True}, {"echoes": False}),
+        ({"on_doubt": "look"}, {"on_doubt": "park"}),
+    ],
 )
 def test_options_of_a_function_that_contradict_each_other_are_refused(one, two):
     router = Router()
@@ -225,6 +251,11 @@ def test_what_is_no_function_is_refused():
         ({"timeout": float("nan")}, "above 0"),
         ({"timeout": float("inf")}, "above 0"),
         ({"timeout": timedelta(0)}, "above 0"),
+        ({"echoes": 1}, r"echoes= is True or False.*where="),
+        ({"echoes": "yes"}, r"echoes= is True or False.*where="),
+        ({"on_doubt": "ask"}, r"on_doubt= is one of 'look', 'repeat', 'park'.*where="),
+        ({"on_doubt": ["look"]}, r"on_doubt= is one of"),
+        ({"on_doubt": True}, r"on_doubt= is one of"),
     ],
 )
 def test_an_option_out_of_range_is_refused_where_it_is_given(options, sentence):

@@ -1,5 +1,6 @@
 """Small books to reckon: deliveries with their events, runs and calls, as if all had gone well."""
 
+from collections import Counter
 from dataclasses import replace
 
 from kommo.hooks.events import Event
@@ -42,6 +43,7 @@ def balanced() -> Books:
         steps_added=2,
         runs=[run("d-ann", "e-ann"), run("d-bob", "e-bob", at=1_002.51)],
         calls=[write("d-ann", "e-ann"), write("d-bob", "e-bob")],
+        written=Counter([("e-ann", "shop.welcome"), ("e-bob", "shop.welcome")]),
         asked=[Asked(1, "POST", "/api/v4/tasks", 200), Asked(2, "POST", "/api/v4/tasks", 200)],
         left=Left(),
         peak=2,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kommo import log
-from workers.demo.lines import LogLine, call_in, parse, place_of, run_in, steps_in
+from workers.demo.lines import LogLine, call_in, parse, place_of, run_in, steps_in, written_in
 
 STAMP = "2026-03-04T05:06:07.250000Z"
 SECONDS = 1772600767.25
@@ -66,11 +66,21 @@ def test_the_end_of_a_run_is_read():
 
 def test_a_call_is_read_with_who_asked_for_it():
     call = call_in(
-        line("api call", delivery="d1", event="e1", handler="shop.won", method="PATCH", path="/p", status=200, ms=50)
+        line(
+            "api call",
+            delivery="d1",
+            event="e1",
+            handler="shop.won",
+            method="PATCH",
+            path="/p",
+            status=200,
+            ms=50,
+            entities=3,
+        )
     )
     assert call is not None
     assert (call.delivery_id, call.event_id, call.handler) == ("d1", "e1", "shop.won")
-    assert (call.method, call.path, call.is_write, call.is_done) == ("PATCH", "/p", True, True)
+    assert (call.method, call.path, call.is_done, call.entities) == ("PATCH", "/p", True, 3)
     assert call.began_at == pytest.approx(SECONDS - 0.05)
 
 
@@ -80,10 +90,10 @@ def test_a_call_without_an_answer_is_not_done():
     assert (call.status, call.is_done, call.delivery_id) == (None, False, "")
 
 
-def test_a_reading_call_is_no_write():
-    call = call_in(line("api call", method="GET", path="/p", status=204))
-    assert call is not None
-    assert (call.is_write, call.is_done) == (False, True)
+def test_a_request_tells_whose_writes_it_carried():
+    found = line("written", writes=3, by=[["d1", "e1", "shop.won", 2], ["d2", "e2", "shop.lost", 1]])
+    assert written_in(found) == {("e1", "shop.won"): 2, ("e2", "shop.lost"): 1}
+    assert written_in(line("handled", writes=3)) == {}
 
 
 def test_the_steps_of_a_drained_delivery_are_read():
