@@ -18,8 +18,8 @@ timeout = 15
 graceful_timeout = 8
 keepalive = 15
 backlog = 2048
-# No path here is longer than an account and a signature; a query carries a signature at most.
-limit_request_line = 2048
+# The longest line is that of an installation: Kommo's code and our own signed state.
+limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
 logger_class = "receiver.gunicorn_logs.StructuredLogger"

@@ -4,8 +4,10 @@ import os
 
 import structlog
 from flask import Flask
+from redis import Redis
 
 from kommo import log
+from kommo.api.clients import Shared
 from kommo.queue import Waker, publisher
 from kommo.settings import Settings
 from kommo.store.accounts import Accounts
@@ -13,7 +15,13 @@ from kommo.store.connection import RECEIVER_ANSWER, RECEIVER_CONNECT, connect
 from kommo.store.fleet import Fleet
 from kommo.store.inbox import Inbox
 from kommo.store.keys import Keys
-from receiver import health, webhooks
+from kommo.store.vault import Vault
+from receiver import disconnecting, health, installing, installs, webhooks
+from receiver.background import Background
+from receiver.calls import Calls
+from receiver.errands import Errands
+from receiver.installing import Installer
+from receiver.state import States
 
 #: Without these no delivery can be proven or stored.
 NEEDED = ("REDIS_URL", "KOMMO_CLIENT_ID", "KOMMO_CLIENT_SECRET")
@@ -38,7 +46,20 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     redis = connect(settings.redis_url, connect_seconds=RECEIVER_CONNECT, answer_seconds=RECEIVER_ANSWER)
     keys = Keys(settings.shards)
-    doors = webhooks.Doors(Inbox(redis, keys), Accounts(settings), Waker(publisher(settings.broker)))
-    app.register_blueprint(webhooks.blueprint(doors))
+    inbox, waker = Inbox(redis, keys), Waker(publisher(settings.broker))
+    accounts = Accounts(settings, redis, keys)
+    app.register_blueprint(webhooks.blueprint(webhooks.Doors(inbox, accounts, waker)))
     app.register_blueprint(health.blueprint(health.Health(redis, Fleet(redis), keys)))
+    app.register_blueprint(installs.blueprint(_installs(settings, accounts, redis, waker)))
     return app
+
+
+def _installs(settings: Settings, accounts: Accounts, redis: Redis, waker: Waker) -> installs.Doors:
+    """Put the doors of installations together: requests with short deadlines, errands with patience."""
+    keys, calm, errands = Keys(settings.shards), connect(settings.redis_url), Errands(redis)
+    stored, shared = Accounts(settings, calm, keys), Shared.on(calm, keys)
+    calls = Calls(settings, stored, shared)
+    installer = Installer(settings, stored, Vault(settings.token_keys), calls, shared.parking, waker)
+    judge = disconnecting.Disconnecting(stored, calls, Inbox(calm, keys), shared.parking, waker)
+    background = Background(errands, {installing.KIND: installer, disconnecting.KIND: judge}, calls.rest)
+    return installs.Doors(settings, accounts, errands, background, installer, States(settings.client_secrets))

@@ -69,7 +69,7 @@ class Keys:
         )
 
     def known_accounts(self, shard: int) -> str:
-        return self.of_shard(shard, "accounts")
+        return self.of_shard(shard, "account", "known")
 
     def stats(self, account_id: int) -> str:
         return self.of_account(account_id, "stats")
