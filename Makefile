@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup redis demo test check format lock clean
+.PHONY: help setup redis demo test check bench format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ check: setup ## Lint, check types, check that imports point down
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: setup ## Measure limit, bulk, merging and fairness; ARGS='bulk merge' runs some of it
+	$(BIN)/python -m bench $(ARGS)
 
 format: setup ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format .

@@ -7,6 +7,7 @@ from typing import Final
 from bench.filling import fill
 from bench.results import Result
 from bench.surroundings import ACCOUNT, CLIENT, Surroundings
+from kommo.api.later import Later
 from kommo.settings import Settings
 from kommo.store.accounts import Account, Accounts
 from kommo.store.keys import Keys
@@ -63,18 +64,24 @@ def fairness() -> Iterator[Result]:
             store.save(_account(account))
         fill(here.redis, ACCOUNT, 5_000, lambda later, n: later.leads.update(1 + n, price=n))
         here.workers(_WORKERS)
-        waits = []
-        for number, account in enumerate(accounts[1:]):
-            marker = 90_000_000 + number
-            asked = time.time()
-            fill(here.redis, account, 1, lambda later, _n, marker=marker: later.leads.update(marker, price=1))
-            here.wait(lambda marker=marker: str(marker) in here.seen(), seconds=30, what="the write is on the wire")
-            waits.append(here.seen()[str(marker)] - asked)
+        waits = [_until_on_the_wire(here, account, 90_000_000 + number) for number, account in enumerate(accounts[1:])]
         still = here.redis.exists(f"kommo:{{0}}:outbox:due:{ACCOUNT}")
         yield Result("a new write of another account: longest wait in s", max(waits), at_most=1 + _LATENCY_MS / 1000)
         yield Result("(the large account still had writes waiting: 1 yes)", still, at_least=1)
         here.wait(here.is_settled, seconds=120, what="the outboxes are empty")
         yield Result("20 accounts: most arrivals in a second", here.counted()["peak"], at_most=7)
+
+
+def _until_on_the_wire(here: Surroundings, account_id: int, lead_id: int) -> float:
+    """Ask for one write, and say after how many seconds it has arrived at the server."""
+
+    def ask(later: Later, _number: int) -> None:
+        later.leads.update(lead_id, price=1)
+
+    fill(here.redis, account_id, 1, ask)
+    asked = time.time()
+    here.wait(lambda: str(lead_id) in here.seen(), seconds=30, what="the write is on the wire")
+    return here.seen()[str(lead_id)] - asked
 
 
 def _account(account_id: int) -> Account:

@@ -88,11 +88,11 @@ class Surroundings:
 
     def counted(self) -> dict[str, Any]:
         """Ask the counting server what has arrived."""
-        return self._ask("count")
+        return dict(self._ask("count"))
 
     def seen(self) -> dict[str, float]:
         """Ask it when each entity arrived first."""
-        return self._ask("seen")
+        return dict(self._ask("seen"))
 
     def is_settled(self) -> bool:
         """Say whether nothing waits any more."""

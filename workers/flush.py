@@ -1,14 +1,17 @@
 """Flush: send what handlers asked for, merged and in bulk, in order per entity, several requests at a time."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Final
 
 import structlog
 
 from kommo.api.bulk import BATCH, DEPTH
 from kommo.api.turnstile import AccountTurnstile, HeldSlot
-from kommo.errors import NeedsAttention, RateLimited, StoreUnavailable
+from kommo.errors import NeedsAttention, RateLimited, SettingsError, StoreUnavailable
+from kommo.store.limiter import Slot, Wait
 from kommo.store.outbox import QUEUE, Piles
 from workers.loop import TURN_SECONDS, Loop, serve_accounts
 from workers.request import Request
@@ -18,6 +21,11 @@ _log = structlog.get_logger(__name__)
 #: Requests of one flush that may be under way at once: for an account as many as it may make in a second, and in all.
 IN_FLIGHT: Final = 7
 IN_FLIGHT_IN_ALL: Final = 28
+#: Seconds that an account waits for a slot of the address that it shares with others, in the order of their coming,
+#: and that the only account with something to send waits for any slot.
+_PATIENCE_SECONDS: Final = 1.0
+_ALONE_SECONDS: Final = 1.0
+Acquire = Callable[[], Slot | Wait | None]
 #: Seconds between two looks for work while requests are under way, and the longest wait for what is due in a moment.
 _LINGER_SECONDS: Final = 0.05
 _SOON_MS: Final = 1_000
@@ -40,35 +48,48 @@ class _Flush:
         self._pool = pool
         self._under_way: dict[Future[None], int] = {}
 
-    def serve(self, account_id: int) -> None:
+    def serve(self, account_id: int, more: int) -> None:
         """Send the account's due writes for one turn, slot by slot; an account that may not call waits."""
         runtime = self._runtime
         turn_ends = time.monotonic() + TURN_SECONDS
         try:
-            turnstile = runtime.clients.turnstile(account_id, head_start_ms=0)
+            if not runtime.outbox.has_work(account_id):
+                return
+            turnstile = runtime.clients.turnstile(account_id, urgent=False)
+            acquire: Acquire = partial(turnstile.acquire, _ALONE_SECONDS)
+            if more:
+                acquire = partial(turnstile.acquire_or_leave, _PATIENCE_SECONDS)
             while not runtime.stopping.is_set() and self._has_room(account_id, until=turn_ends):
-                if not self._send_next(account_id, turnstile, until=turn_ends):
+                if not self._send_next(account_id, turnstile, acquire):
                     return
+                if more:
+                    # With a request sent, others go first as soon as a slot has to be waited for.
+                    acquire = partial(turnstile.acquire_or_leave, 0.0)
         except (NeedsAttention, RateLimited) as error:
             seconds = min(_HOLD_SECONDS, error.after or _HOLD_SECONDS)
             _log.warning("writes wait", account=account_id, seconds=round(seconds, 1), error=str(error))
             runtime.outbox.hold(account_id, seconds=seconds)
+        except SettingsError as error:
+            _log.error("writes wait", account=account_id, seconds=_HOLD_SECONDS, error=str(error))
+            runtime.outbox.hold(account_id, seconds=_HOLD_SECONDS)
 
-    def _send_next(self, account_id: int, turnstile: AccountTurnstile, *, until: float) -> bool:
+    def _send_next(self, account_id: int, turnstile: AccountTurnstile, acquire: Acquire) -> bool:
         """Spend a slot on the longest waiting writes; say whether there is more and time for it.
 
         The slot comes first, so that writes asked for while it was waited for still join.
         """
         tries = turnstile.admit("PATCH", "/api/v4")
-        slot = turnstile.acquire(until - time.monotonic())
-        if slot is None:
+        slot = acquire()
+        if not isinstance(slot, Slot):
+            if tries:
+                turnstile.untried()
+            if slot is not None:
+                self._runtime.outbox.hold(account_id, seconds=slot.seconds)
             return False
         held = HeldSlot(turnstile, slot, tries=tries)
-        most, company_ms = (1, {"company_ms": 0}) if tries else (BATCH, {})
+        most, depth = (1, 1) if tries else (BATCH, DEPTH)
         try:
-            taken = self._runtime.outbox.take_piles(
-                account_id, self._runtime.token(), most=most, depth=1 if tries else DEPTH, **company_ms
-            )
+            taken = self._runtime.outbox.take_piles(account_id, self._runtime.token(), most=most, depth=depth)
         except StoreUnavailable:
             held.give_back()
             raise

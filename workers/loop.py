@@ -25,8 +25,8 @@ class Loop:
     """One kind of loop: the queue that it serves, and how."""
 
     queue: str
-    #: Serves one account for a turn.
-    serve: Callable[[int], None]
+    #: Serves one account for a turn, knowing how many others wait.
+    serve: Callable[[int, int], None]
     #: How long an account is kept from other loops, in ms.
     hold_ms: int = 0
     #: Called when nothing is due, with the ms until something is if that is known; True to look again.
@@ -59,7 +59,7 @@ def _serve_until(runtime: Runtime, loop: Loop, ends: float) -> None:
         if picked.account_id is not None:
             if picked.more:
                 wake_sibling(runtime, loop.queue, picked.account_id)
-            loop.serve(picked.account_id)
+            loop.serve(picked.account_id, picked.more)
         elif not loop.linger(picked.due_in_ms):
             return
 

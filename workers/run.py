@@ -34,7 +34,7 @@ def run(runtime: Runtime) -> None:
     serve_accounts(runtime, Loop(QUEUE, partial(_run_account, runtime)))
 
 
-def _run_account(runtime: Runtime, account_id: int) -> None:
+def _run_account(runtime: Runtime, account_id: int, _more: int) -> None:
     turn_ends = time.monotonic() + TURN_SECONDS
     taken = runtime.lanes.take(account_id, runtime.token())
     if taken.more:

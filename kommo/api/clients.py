@@ -25,7 +25,7 @@ from kommo.store.accounts import Accounts, Credentials
 from kommo.store.brakes import Brakes
 from kommo.store.echoes import Echoes
 from kommo.store.keys import Keys
-from kommo.store.limiter import HEAD_START_MS, Limiter, Slot
+from kommo.store.limiter import Limiter, Slot
 from kommo.store.parking import Parking
 
 Headers = Mapping[str, str] | None
@@ -93,13 +93,13 @@ class Clients:
         metadata = self._metadata[account_id]
         return Client(self._sends[account_id], account_id=account_id, later=later, metadata=metadata)
 
-    def turnstile(self, account_id: int, *, head_start_ms: int = HEAD_START_MS) -> AccountTurnstile:
-        """Give the account's way through the limiter.
+    def turnstile(self, account_id: int, *, urgent: bool = True) -> AccountTurnstile:
+        """Give the account's way through the limiter; `urgent` comes before writes for later.
 
         Raises:
             Unauthorized: there is no token for it.
         """
-        return replace(self._ways(self._credentials(account_id)), head_start_ms=head_start_ms)
+        return replace(self._ways(self._credentials(account_id)), urgent=urgent)
 
     def caller(self, account_id: int, turnstile: Turnstile[Slot] | None = None) -> Caller[Slot]:
         """Make what sends the account's calls.

@@ -6,7 +6,7 @@ How Kommo slows it down or stops it is in `brakes`.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import uuid4
 
 from redis import Redis
@@ -25,6 +25,8 @@ TICKET_MS: Final = 2_500
 RELEASE_SECONDS: Final = 10.0
 #: How far ahead of others a call in a handler comes, in ms: before every later write that has waited for less.
 HEAD_START_MS: Final = 10_000
+#: The share of a second over which writes for later are spread, so that who comes next has not long to wait.
+SPACING: Final = 0.3
 TAG: Final = "kommo:{limits}"
 _TICKETS: Final = f"{TAG}:tickets"
 
@@ -52,6 +54,14 @@ class Alone:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Ask again after so many seconds. `short` is the first scope that has no slot free."""
+
+    seconds: float
+    short: Scope | None
+
+
 class Limiter:
     """The limits of all accounts and addresses. When Redis is away no slot is given."""
 
@@ -65,21 +75,26 @@ class Limiter:
         #: Slots that may have been taken by a call whose answer never came.
         self._doubtful: list[Slot] = []
 
-    def try_acquire(self, scopes: Sequence[Scope], *, ticket: str, head_start_ms: int = 0) -> Slot | Alone | float:
-        """Take a slot in every scope, or say after how many seconds to ask again with the same ticket."""
+    def try_acquire(
+        self, scopes: Sequence[Scope], *, ticket: str, head_start_ms: int = 0, spacing: float = 0
+    ) -> Slot | Alone | Wait:
+        """Take a slot in every scope, or say when to ask again with the same ticket.
+
+        `spacing` is the share of a second over which such calls are spread (see limiter_acquire.lua).
+        """
         self._give_back_doubtful()
         slot = Slot(uuid4().hex, scopes)
         keys = [key for scope in scopes for key in keys_of(scope)]
-        limits = [scope.per_second for scope in scopes]
-        args: list[str | int | bytes] = [slot.id, ticket, SLOT_LEASE_MS, TICKET_MS, head_start_ms, *limits]
+        args: list[str | int | bytes] = [slot.id, ticket, SLOT_LEASE_MS, TICKET_MS, head_start_ms, str(spacing)]
+        args += [scope.per_second for scope in scopes]
         try:
-            wait, alone = self._scripts.run(Call("limiter_acquire", [*keys, _TICKETS], args))
+            wait, alone, short = self._scripts.run(Call("limiter_acquire", [*keys, _TICKETS], args))
         except StoreUnavailable:
             self._doubtful.append(slot)
             raise
         if alone:
             return Alone(alone / 1000)
-        return wait / 1000 if wait else slot
+        return Wait(wait / 1000, scopes[short - 1] if short else None) if wait else slot
 
     def _give_back_doubtful(self) -> None:
         while self._doubtful:
@@ -90,19 +105,30 @@ class Limiter:
                 self._doubtful.append(slot)
                 raise
 
-    def acquire(self, scopes: Sequence[Scope], *, seconds: float, head_start_ms: int = 0) -> Slot | Alone | None:
-        """Wait for a slot, at most so long; None when there was none in time."""
+    def acquire(
+        self,
+        scopes: Sequence[Scope],
+        *,
+        seconds: float,
+        head_start_ms: int = 0,
+        spacing: float = 0,
+        not_for: Sequence[Scope] = (),
+    ) -> Slot | Alone | Wait | None:
+        """Wait for a slot, at most so long; None when there was none in time.
+
+        Where one of the scopes of `not_for` is what has none, nobody waits: the Wait says when to come again.
+        """
         ticket = uuid4().hex
         ends = self._clock() + seconds
         while True:
-            slot = self.try_acquire(scopes, ticket=ticket, head_start_ms=head_start_ms)
-            if isinstance(slot, Slot | Alone):
+            slot = self.try_acquire(scopes, ticket=ticket, head_start_ms=head_start_ms, spacing=spacing)
+            if not isinstance(slot, Wait):
                 return slot
             left = ends - self._clock()
-            if left <= 0:
+            if left <= 0 or slot.short in not_for:
                 self.withdraw(ticket)
-                return None
-            self._sleep(min(slot, left))
+                return slot if slot.short in not_for else None
+            self._sleep(min(slot.seconds, left))
 
     def withdraw(self, ticket: str) -> None:
         """Leave the queues: whoever waits behind a ticket must not wait for one that will not ask again."""
@@ -125,15 +151,20 @@ class Limiter:
                 self._sleep(0.2)
 
     def _release(self, slot: Slot, after_ms: int) -> None:
-        keys = [keys_of(scope)[0] for scope in slot.scopes]
+        keys = [keys_of(scope).slots for scope in slot.scopes]
         self._scripts.run(Call("limiter_release", keys, [slot.id, after_ms]))
 
 
-def keys_of(scope: Scope) -> tuple[str, str, str, str]:
-    """Name a scope's keys: slots, queue, pause, less (see limiter_acquire.lua)."""
-    return (
-        f"{TAG}:slots:{scope.name}",
-        f"{TAG}:queue:{scope.name}",
-        f"{TAG}:pause:{scope.name}",
-        f"{TAG}:less:{scope.name}",
-    )
+class ScopeKeys(NamedTuple):
+    """A scope's keys, in the order of limiter_acquire.lua, which explains them."""
+
+    slots: str
+    queue: str
+    last: str
+    pause: str
+    less: str
+
+
+def keys_of(scope: Scope) -> ScopeKeys:
+    """Name a scope's keys."""
+    return ScopeKeys(*(f"{TAG}:{name}:{scope.name}" for name in ScopeKeys._fields))

@@ -40,7 +40,7 @@ def follow_up(event: Any, kommo: Any) -> None:
     kommo.later.leads.update(event.entity_id, price=(event.lead.price or 0) + 1, add_tags=["seen"])
 
 
-@router.on("contact.added")
+@router.on("contact.added", echoes=True)
 def look_up(event: Any, kommo: Any) -> None:
     """Call Kommo now, not later."""
     found = kommo.contacts.get(event.entity_id)

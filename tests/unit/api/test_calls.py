@@ -235,12 +235,12 @@ def test_the_second_call_says_what_became_of_it(second, error):
     assert gate.events[-1] == FREED
 
 
-def test_access_that_has_ended_costs_no_slot():
+def test_access_that_has_ended_costs_no_slot_and_is_heeded():
     ended = AccessEnded("revoked", method="GET", path="/x")
     call, gate, _ = caller(OK, tokens=Renewing(ended=ended))
     with pytest.raises(AccessEnded):
         call("GET", "/api/v4/account")
-    assert gate.after_admission == []
+    assert gate.after_admission == [("heed", AccessEnded, "GET")]
 
 
 # Whether it may go out
@@ -308,7 +308,7 @@ def test_each_call_is_one_line_without_values():
         call("POST", "/api/v4/leads", {"query": "private"}, [{"name": "private"}])
     assert lines == [
         {"event": "api call", "log_level": "info", "method": "POST", "path": "/api/v4/leads", "status": 200}
-        | {"ms": 500, "waited_ms": 250}
+        | {"entities": 1, "ms": 500, "waited_ms": 250}
     ]
 
 
