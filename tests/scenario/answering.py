@@ -41,3 +41,9 @@ def welcome(event: Any, kommo: Any) -> None:
 def read(event: Any, kommo: Any) -> None:
     """Call Kommo while a token ends."""
     _redis().rpush("test:read", kommo.contacts.get(event.entity_id)["name"])
+
+
+@router.on("account.disconnected")
+def gone(event: Any, kommo: Any) -> None:
+    """Notice that an account has taken the integration out."""
+    _redis().rpush("test:disconnected", event.account_id)
