@@ -16,12 +16,13 @@ from kommo.store.fleet import Fleet
 from kommo.store.inbox import Inbox
 from kommo.store.keys import Keys
 from kommo.store.vault import Vault
-from receiver import disconnecting, health, installing, installs, webhooks
-from receiver.background import Background
-from receiver.calls import Calls
-from receiver.errands import Errands
-from receiver.installing import Installer
-from receiver.state import States
+from receiver import health, webhooks
+from receiver.installs import disconnecting, doors, installing
+from receiver.installs.background import Background
+from receiver.installs.calls import Calls
+from receiver.installs.errands import Errands
+from receiver.installs.installing import Installer
+from receiver.installs.state import States
 
 #: Without these no delivery can be proven or stored.
 NEEDED = ("REDIS_URL", "KOMMO_CLIENT_ID", "KOMMO_CLIENT_SECRET")
@@ -50,11 +51,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     accounts = Accounts(settings, redis, keys)
     app.register_blueprint(webhooks.blueprint(webhooks.Doors(inbox, accounts, waker)))
     app.register_blueprint(health.blueprint(health.Health(redis, Fleet(redis), keys)))
-    app.register_blueprint(installs.blueprint(_installs(settings, accounts, redis, waker)))
+    app.register_blueprint(doors.blueprint(_installs(settings, accounts, redis, waker)))
     return app
 
 
-def _installs(settings: Settings, accounts: Accounts, redis: Redis, waker: Waker) -> installs.Doors:
+def _installs(settings: Settings, accounts: Accounts, redis: Redis, waker: Waker) -> doors.Doors:
     """Put the doors of installations together: requests with short deadlines, errands with patience."""
     keys, calm, errands = Keys(settings.shards), connect(settings.redis_url), Errands(redis)
     stored, shared = Accounts(settings, calm, keys), Shared.on(calm, keys)
@@ -62,4 +63,4 @@ def _installs(settings: Settings, accounts: Accounts, redis: Redis, waker: Waker
     installer = Installer(settings, stored, Vault(settings.token_keys), calls, shared.parking, waker)
     judge = disconnecting.Disconnecting(stored, calls, Inbox(calm, keys), shared.parking, waker)
     background = Background(errands, {installing.KIND: installer, disconnecting.KIND: judge}, calls.rest)
-    return installs.Doors(settings, accounts, errands, background, installer, States(settings.client_secrets))
+    return doors.Doors(settings, accounts, errands, background, installer, States(settings.client_secrets))

@@ -7,8 +7,8 @@ from typing import Final
 
 import structlog
 
-from kommo.api.claims import claims_of
-from kommo.api.tokens import AccountTokens
+from kommo.api.tokens.access import AccountTokens
+from kommo.api.tokens.claims import claims_of
 from kommo.errors import KommoError, SettingsError, StoreUnavailable
 from kommo.store.accounts import Account
 from kommo.store.limiter import Slot

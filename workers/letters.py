@@ -16,11 +16,12 @@ _log = structlog.get_logger(__name__)
 def unreadable(kind: Kind, lease: Lease, error: Exception) -> DeadLetter:
     """Make the dead letter of a leased step or write that cannot be read, with its bytes.
 
-    It is named after the lease: a chain that was empty counts its items anew, and no letter may replace another.
+    It is named after lease and chain: a chain that was empty counts its items anew, one token leases many chains, and
+    no letter may replace another.
     """
     _log.error("given up", reason="unreadable", account=lease.account_id, chain=lease.chain, exc_info=error)
     return DeadLetter(
-        id=lease.token,
+        id=f"{lease.token}.{lease.chain}",
         kind=kind,
         account_id=lease.account_id,
         reason="unreadable",

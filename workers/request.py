@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Final
 
 import structlog
@@ -14,13 +14,14 @@ from kommo.api.calls import Caller
 from kommo.api.doubt import search_for
 from kommo.api.turnstile import HeldSlot
 from kommo.api.writes import Write
-from kommo.errors import Action, ApiError, NotFound, Refused
+from kommo.errors import Action, ApiError, KommoError, NotFound, Refused, StoreUnavailable
+from kommo.store.echoes import Expected
 from kommo.store.limiter import Slot
 from kommo.store.outbox import FAILED, Pile, PileOutcome, Piles
 from workers.letters import unreadable
 from workers.patience import patiently
 from workers.runtime import Runtime
-from workers.sending import Load, dead, done, failed, found, sort_out
+from workers.sending import Load, dead, done, failed, found, may_be_done, sort_out
 
 _log = structlog.get_logger(__name__)
 #: Seconds a request may take in all before its leases are given up: longer than a call's deadline, and twice that for
@@ -47,13 +48,23 @@ class Request:
             runtime.outbox, *(pile.lease for pile in self._taken.piles), seconds=_REQUEST_SECONDS
         ):
             read = [(pile, writes) for pile in self._taken.piles if (writes := self._read(pile))]
-            needed = {write_id for _, writes in read for write in writes for write_id in write.needs}
-            loads, waiting = sort_out(read, runtime.outbox.results(self._account, needed))
-            self._outcomes += waiting
+            loads = self._sorted(read)
             if loads:
                 with _about(self._account, loads):
                     self._outcomes += self._sent(loads)
         self._record()
+
+    def _sorted(self, read: Sequence[tuple[Pile, Sequence[Write]]]) -> Sequence[Load]:
+        """Give what is ready to go; the rest waits. Nothing is in doubt when it could not be found out."""
+        needed = {write_id for _, writes in read for write in writes for write_id in write.needs}
+        try:
+            results = self._runtime.outbox.results(self._account, needed)
+        except StoreUnavailable:
+            self._outcomes += [PileOutcome(pile.lease, "postpone") for pile, _ in read]
+            return []
+        loads, waiting = sort_out(read, results)
+        self._outcomes += waiting
+        return loads
 
     def _read(self, pile: Pile) -> list[Write]:
         """Read a pile's writes as far as they can be; a first one that cannot is kept for a person."""
@@ -71,15 +82,19 @@ class Request:
 
     def _sent(self, loads: Sequence[Load]) -> list[PileOutcome]:
         batch: Batch | None = None
+        expected: Expected | None = None
         try:
             call = self._runtime.clients.caller(self._account, self._held)
             if loads[0].pile.doubtful and (settled := self._settled(loads[0], call)):
                 return [settled]
             batch = pack([load.writes for load in loads])
-            self._runtime.shared.echoes.expect(self._account, batch.method, batch.path, batch.json)
+            expected = self._runtime.shared.echoes.expect(self._account, batch.method, batch.path, batch.json)
             answer: Any = call(batch.method, batch.path, None, batch.json)
         except Exception as error:  # sorted by what it means for each write
             self._shrink(batch, error)
+            if expected and isinstance(error, KommoError) and not may_be_done(error):
+                with suppress(StoreUnavailable):
+                    self._runtime.shared.echoes.withdraw(expected)
             return failed(loads, batch, error)
         _log.info("written", resource=batch.resource, method=batch.method, entities=len(batch.entries), **_said(loads))
         return done(loads, batch, answer)

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import structlog
 
-from kommo.api.bulk import Batch, mergeable
+from kommo.api.bulk import Batch, mergeable, target_of
 from kommo.api.transport import NO_ANSWER
 from kommo.api.writes import Write
-from kommo.errors import Action, ApiError, RequestError, StoreUnavailable, TryLater, Unreachable, named
+from kommo.errors import Action, ApiError, RequestError, ServerError, StoreUnavailable, TryLater, Unreachable, named
 from kommo.store.outbox import ALONE, DOUBTFUL, FAILED, RESULT_SECONDS, Pile, PileOutcome
 from workers.backoff import backoff_ms
 from workers.letters import given_up
@@ -23,6 +23,9 @@ ATTEMPTS: Final = 16
 _NEEDS_MS: Final = 200
 #: What is nobody's failure: the account or the limit has to be ready again first, and is looked after elsewhere.
 _NOT_NOW: Final = frozenset({Action.RENEW, Action.PARK, Action.PARK_PAYMENT, Action.STOP, Action.SLOW_DOWN})
+
+#: Statuses of a ServerError with which nothing was done; with 4xx it has a code that is worth a retry.
+_NOTHING_DONE: Final = frozenset({*range(400, 500), HTTPStatus.SERVICE_UNAVAILABLE})
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,15 @@ def _unless_ready(pile: Pile, head: Write, results: Mapping[str, str]) -> PileOu
 def _ready(writes: Sequence[Write], results: Mapping[str, str]) -> list[Write]:
     """Take writes as long as what they need is there and they can be merged with those before."""
     ready: list[Write] = []
+    merged: dict[object, dict[str, Any]] = {}
     for write in writes:
         if any(results.get(needed, FAILED) == FAILED for needed in write.needs):
             break
-        if ready and write.action == "update" and not mergeable([one.body for one in ready], write.body):
+        before = merged.setdefault(target_of(write), {})
+        if write.action == "update" and not mergeable(before, write.body):
             break
         ready.append(write.resolve({needed: int(results[needed]) for needed in write.needs}))
+        before.update(write.body)
     return ready
 
 
@@ -82,8 +88,9 @@ def done(loads: Sequence[Load], batch: Batch, answer: Any) -> list[PileOutcome]:
         for chain, place in entry.places:
             write = loads[chain].writes[place]
             if write.action == "create":
+                id_ = (said or {}).get("id")
                 # Without an id those that refer to it could wait for ever.
-                made[write.id] = str((said or {}).get("id") or FAILED)
+                made[write.id] = str(id_) if isinstance(id_, int) else FAILED
     return [
         PileOutcome(
             load.pile.lease,
@@ -152,7 +159,7 @@ def _again(load: Load, error: ApiError) -> PileOutcome:
         return dead(load.pile, load.head, "attempts_exhausted", named(error), error)
     delay = _delay(load, error)
     _log.warning("write failed, again later", write=load.head.id, error=named(error), in_ms=delay)
-    if load.head.action == "create" and _may_be_done(error):
+    if load.head.action == "create" and may_be_done(error):
         return PileOutcome(load.pile.lease, "failed", delay_ms=delay, mark=DOUBTFUL, marked=len(load.writes))
     return PileOutcome(load.pile.lease, "failed", delay_ms=delay)
 
@@ -162,12 +169,11 @@ def _delay(load: Load, error: ApiError | None) -> int:
     return backoff_ms(load.pile.lease.failures + 1, at_least=after)
 
 
-def _may_be_done(error: ApiError) -> bool:
+def may_be_done(error: Exception) -> bool:
     """Say whether Kommo may have done the work all the same: the answer was lost, broken, or says nothing of it."""
     if isinstance(error, Unreachable):
         return error.code == NO_ANSWER
-    said_no = error.status is not None and 400 <= error.status < 500
-    return not said_no and error.status != HTTPStatus.SERVICE_UNAVAILABLE
+    return isinstance(error, ServerError) and error.status not in _NOTHING_DONE
 
 
 def dead(pile: Pile, write: Write, reason: str, sentence: str, error: Exception | None = None) -> PileOutcome:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from kommo.api.constants import LOST, WON
 from kommo.api.entities import PLURALS
-from kommo.api.writes import API, Change
+from kommo.api.writes import API, Change, request_of
 from kommo.errors import RequestError
 
 #: Entities in one request.
@@ -84,12 +84,12 @@ def pack(chains: Sequence[Sequence[Change]]) -> Batch:
     """
     entries = [entry for number, writes in enumerate(chains) for entry in _entries(number, writes)]
     first = chains[0][0]
-    path = _collection(first)
     if first.action == "create":
-        return Batch("POST", path, first.resource, entries)
+        return Batch("POST", _collection(first), first.resource, entries)
     if len(entries) == 1:
-        return Batch("PATCH", f"{path}/{entries[0].body['id']}", first.resource, entries, single=True)
-    return Batch("PATCH", path, first.resource, entries)
+        _, path, _ = request_of(first)
+        return Batch("PATCH", path, first.resource, entries, single=True)
+    return Batch("PATCH", _collection(first), first.resource, entries)
 
 
 def mergeable(before: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
@@ -97,10 +97,16 @@ def mergeable(before: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
 
     `before` is what the earlier ones have merged to.
     """
-    if any(value is None and before.get(name) is not None for name, value in body.items()):
-        # Whether a null empties a field or is passed over depends on the field.
+    if not all(_replaces(before[name], value) for name, value in body.items() if name in before):
         return False
     return _stages_mergeable(before, body) and _names_mergeable(before, body) and _same_naming(before, body)
+
+
+def _replaces(earlier: object, later: object) -> bool:
+    """Whether a null empties a field or is passed over depends on the field; objects may be merged by Kommo."""
+    if later is None:
+        return earlier is None
+    return not isinstance(earlier, Mapping) or (isinstance(later, Mapping) and earlier.keys() <= later.keys())
 
 
 def _stages_mergeable(before: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
@@ -108,12 +114,12 @@ def _stages_mergeable(before: Mapping[str, Any], body: Mapping[str, Any]) -> boo
 
     A lead that was closed already and is closed again in the same way got a new end on its way.
     """
-    names = _STAGE & body.keys()
-    if not names or all(name in before and before[name] == body[name] for name in names):
-        return not (names and _OF_A_STAGE & before.keys())
-    if _OF_A_STAGE & before.keys():
+    earlier, later = _STAGE & before.keys(), _STAGE & body.keys()
+    if later and _OF_A_STAGE & before.keys():
         return False
-    return not _STAGE & before.keys() or ("status_id" in names and body["status_id"] not in _CLOSED)
+    if not earlier or not later or all(before.get(name) == body.get(name) for name in _STAGE):
+        return True
+    return "status_id" in later and body["status_id"] not in _CLOSED
 
 
 def _names_mergeable(before: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
@@ -125,7 +131,7 @@ def _same_naming(before: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
     """What one patch names by its id and the other by code or name may be the same field, or the same tag."""
     fields = [_namings(patch.get(_FIELDS), "field_id") for patch in (before, body)]
     tags = [_namings([*_listed(patch.get(_ADD)), *_listed(patch.get(_DELETE))], "id") for patch in (before, body)]
-    return all(not earlier or not later or earlier == later for earlier, later in (fields, tags))
+    return all(not earlier or not later or len(earlier | later) == 1 for earlier, later in (fields, tags))
 
 
 def _namings(items: object, by_id: str) -> set[bool]:
@@ -145,7 +151,7 @@ def _entries(chain: int, writes: Sequence[Change]) -> Iterator[Entry]:
         return
     for places in _same_target(writes):
         group = [writes[place] for place in places]
-        yield Entry({"id": _target(group[0]), **merged([one.body for one in group])}, [(chain, p) for p in places])
+        yield Entry({"id": target_of(group[0]), **merged([one.body for one in group])}, [(chain, p) for p in places])
 
 
 def _same_target(writes: Sequence[Change]) -> Iterator[Sequence[int]]:
@@ -155,11 +161,12 @@ def _same_target(writes: Sequence[Change]) -> Iterator[Sequence[int]]:
     """
     groups: dict[object, list[int]] = {}
     for place, write in enumerate(writes):
-        groups.setdefault(_target(write), []).append(place)
+        groups.setdefault(target_of(write), []).append(place)
     yield from groups.values()
 
 
-def _target(write: Change) -> object:
+def target_of(write: Change) -> object:
+    """Return the id of what a patch changes, or the reference to it."""
     return write.item if write.resource == "notes" else write.entity and write.entity.id
 
 
@@ -177,19 +184,19 @@ def _collection(write: Change) -> str:
 
 def merged(bodies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Make one patch of several in order: the later value wins per field and per custom field, tags add up."""
+    if len(bodies) == 1:
+        return dict(bodies[0])
     result: dict[str, Any] = {}
     for body in bodies:
         for name, value in body.items():
-            if name == _FIELDS and name in result:
-                result[name] = _fields_merged(result[name], value)
+            if name == _FIELDS:
+                result[name] = _fields_merged(_listed(result.get(name)), _listed(value))
             elif name not in (_ADD, _DELETE):
                 result[name] = value
     return {**result, **_tags_merged(bodies)}
 
 
-def _fields_merged(earlier: Any, later: Any) -> Any:
-    if not isinstance(earlier, list) or not isinstance(later, list):
-        return later
+def _fields_merged(earlier: Sequence[Any], later: Sequence[Any]) -> list[Any]:
     by_field = {_field_key(field): field for field in earlier}
     for field in later:
         by_field.pop(_field_key(field), None)
@@ -205,7 +212,7 @@ def _tags_merged(bodies: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """The last word on each tag counts: added or taken away."""
     last: dict[tuple[str, Any], tuple[str, Any]] = {}
     for body in bodies:
-        for operation in (_DELETE, _ADD):
+        for operation in (_ADD, _DELETE):
             for tag in body.get(operation) or ():
                 key = ("id", tag["id"]) if "id" in tag else ("name", tag.get("name"))
                 last.pop(key, None)
@@ -219,4 +226,7 @@ def _items(resource: str, answer: object) -> list[dict[str, Any]]:
         return []
     embedded = answer.get(_EMBEDDED)
     listed = embedded.get(resource) if isinstance(embedded, Mapping) else None
-    return [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    if not isinstance(listed, list):
+        # One entity may come bare.
+        return [dict(answer)] if "id" in answer else []
+    return [item for item in listed if isinstance(item, dict)]

@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kommo.api.activities import Clock, now
-from kommo.api.catalogs import Catalogs
-from kommo.api.journal import Calls, Events
 from kommo.api.later import Later
-from kommo.api.metadata import Metadata
-from kommo.api.names import Names
 from kommo.api.pages import Json, Pages, Send, joined
-from kommo.api.people import Roles, Users
-from kommo.api.resources import CustomersNow, EntitiesNow, LeadsNow, NotesNow, TasksNow
-from kommo.api.structure import CustomFieldsOf, Pipelines, Sources, TagsOf
-from kommo.api.webhooks import Webhooks
+from kommo.api.resources.activities import Clock, now
+from kommo.api.resources.catalogs import Catalogs
+from kommo.api.resources.journal import Calls, Events
+from kommo.api.resources.metadata import Metadata
+from kommo.api.resources.names import Names
+from kommo.api.resources.now import CustomersNow, EntitiesNow, LeadsNow, NotesNow, TasksNow
+from kommo.api.resources.people import Roles, Users
+from kommo.api.resources.structure import CustomFieldsOf, Pipelines, Sources, TagsOf
+from kommo.api.resources.webhooks import Webhooks
 from kommo.api.writes import API
 from kommo.errors import RequestError
 

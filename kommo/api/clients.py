@@ -11,11 +11,11 @@ from kommo.api.calls import Caller, Turnstile
 from kommo.api.client import Client
 from kommo.api.coalescing import Coalescer
 from kommo.api.later import Later
-from kommo.api.metadata import Metadata
 from kommo.api.oauth import OAuth
 from kommo.api.per_account import PerAccount
 from kommo.api.protocol import Params
-from kommo.api.tokens import AccountTokens
+from kommo.api.resources.metadata import Metadata
+from kommo.api.tokens.access import AccountTokens
 from kommo.api.transport import HttpTransport, Transport
 from kommo.api.turnstile import AccountTurnstile
 from kommo.api.ways import Ways

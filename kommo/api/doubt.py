@@ -57,7 +57,7 @@ def search_for(write: Write) -> Search | None:
         path = f"{API}/{PLURALS[write.entity.kind]}/{write.entity.id}/notes"
         return Search(write, path, {"order": {"id": "desc"}, "limit": _NEWEST})
     if write.marker is not None:
-        return Search(write, path, {"query": write.marker["query"], "limit": _NEWEST})
+        return Search(write, path, {"query": write.marker["query"], "order": {"id": "desc"}, "limit": _NEWEST})
     return None
 
 
@@ -83,7 +83,7 @@ def _text(item: Mapping[str, Any], resource: str) -> object:
 def _has_marker(item: Mapping[str, Any], marker: Mapping[str, Any]) -> bool:
     naming, wanted = marker.get("field"), str(marker["query"])
     if naming is None:
-        return item.get("name") == wanted
+        return str(item.get("name")).strip() == wanted
     fields = item.get("custom_fields_values")
     return any(
         str(value.get("value")) == wanted

@@ -7,10 +7,10 @@ import hashlib
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
-from kommo.api.activities import Clock, Notes, Tasks, now
-from kommo.api.asking import Entities
 from kommo.api.entities import Reference
-from kommo.api.names import Names
+from kommo.api.resources.activities import Clock, Notes, Tasks, now
+from kommo.api.resources.asking import Entities
+from kommo.api.resources.names import Names
 from kommo.api.writes import Change, Write
 
 #: Hexadecimal digits of a write's id.

@@ -1,14 +1,16 @@
 """The way to Kommo for one account's calls: its limits, its parking, and what an answer means for all of them."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 import structlog
 
 from kommo.api.calls import NO_TURN
-from kommo.errors import AccessEnded, Action, ApiError, PaymentRequired, RateLimited
+from kommo.errors import AccessEnded, Action, ApiError, PaymentRequired, RateLimited, StoreUnavailable
 from kommo.store.brakes import Brakes
-from kommo.store.limiter import HEAD_START_MS, Alone, Limiter, Scope, Slot
+from kommo.store.limiter import HEAD_START_MS, SPACING, Alone, Limiter, Scope, Slot, Wait
 from kommo.store.parking import Parked, Parking
 
 _log = structlog.get_logger(__name__)
@@ -32,8 +34,8 @@ class AccountTurnstile:
     #: Whether Kommo blocks the outgoing address; amoCRM blocks the account.
     #: https://developers.kommo.com/docs/limitations, https://www.amocrm.ru/developers/content/api/recommendations
     blocked_by_address: bool = True
-    #: Whether calls come before others that wait: those of a handler do, writes for later do not.
-    head_start_ms: int = HEAD_START_MS
+    #: Calls that somebody waits for come before writes for later, which are spread over the second besides.
+    urgent: bool = True
 
     def admit(self, method: str, path: str) -> bool:
         """Let a call pass unless its account is parked; raises PaymentRequired, AccessEnded."""
@@ -44,19 +46,40 @@ class AccountTurnstile:
         return not parked
 
     def worked(self, method: str) -> None:
-        """Let the account go on."""
-        if method == "GET":
-            self.parking.allow_reads(self.account_id)
-        elif self.parking.resume(self.account_id):
-            _log.info("account goes on", account=self.account_id)
+        """Let the account go on. Its answer counts even if Redis is away: then the next call tries again."""
+        with suppress(StoreUnavailable):
+            if method == "GET" and self._is_unpaid():
+                # Kommo goes on answering reads for a while: it says nothing about writes.
+                self.parking.allow_reads(self.account_id)
+            elif self.parking.resume(self.account_id):
+                _log.info("account goes on", account=self.account_id)
+
+    def _is_unpaid(self) -> bool:
+        parked = self.parking.state(self.account_id)
+        return parked is not None and parked.reason == "payment"
 
     def untried(self) -> None:
         """Let the next call try."""
-        self.parking.try_next(self.account_id)
+        with suppress(StoreUnavailable):
+            self.parking.try_next(self.account_id)
 
     def acquire(self, seconds: float) -> Slot | None:
         """Wait for a slot."""
-        slot = self.limiter.acquire(self.scopes, seconds=seconds, head_start_ms=self.head_start_ms)
+        slot = self._acquire(seconds, ())
+        return slot if isinstance(slot, Slot) else None
+
+    def acquire_or_leave(self, seconds: float) -> Slot | Wait | None:
+        """Wait for a slot of the address, which all accounts share; where the account's own are all in use, leave."""
+        return self._acquire(seconds, self.scopes[:-1])
+
+    def _acquire(self, seconds: float, not_for: Sequence[Scope]) -> Slot | Wait | None:
+        slot = self.limiter.acquire(
+            self.scopes,
+            seconds=seconds,
+            head_start_ms=HEAD_START_MS if self.urgent else 0,
+            spacing=0 if self.urgent else SPACING,
+            not_for=not_for,
+        )
         if isinstance(slot, Alone):
             detail = f"Kommo wants no calls for another {slot.seconds:.0f} s, nothing was sent"
             raise RateLimited(
@@ -88,8 +111,10 @@ class AccountTurnstile:
         return (address,) if self.blocked_by_address else (integration, account)
 
     def _park(self, reason: Literal["payment", "token"], error: ApiError, *, reads_refused: bool) -> None:
-        if self.parking.park(self.account_id, reason, reads_refused=reads_refused):
-            _log.error("account parked: its writes wait", account=self.account_id, reason=reason, error=str(error))
+        # With Redis away no call is made, and the next one is refused again: what Kommo said matters more.
+        with suppress(StoreUnavailable):
+            if self.parking.park(self.account_id, reason, reads_refused=reads_refused):
+                _log.error("account parked: its writes wait", account=self.account_id, reason=reason, error=str(error))
 
 
 class HeldSlot:
@@ -127,6 +152,6 @@ class HeldSlot:
         """Free the slot at once if no call has spent it."""
         if not self._spent:
             self._spent = True
+            self._behind.limiter.release(self._slot, used=False)
             if self._tries:
                 self.untried()
-            self._behind.limiter.release(self._slot, used=False)

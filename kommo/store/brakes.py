@@ -51,7 +51,7 @@ class Brakes:
 
         Forgotten if Redis is away just now: no call is made then.
         """
-        keys = [key for scope in scopes for key in keys_of(scope)[2:]]
+        keys = [key for scope in scopes for key in keys_of(scope)[3:]]
         pause = 0 if after is None else max(1, int(after * 1000))
         args: list[str | int | bytes] = [pause, LONGEST_BACKOFF_MS, LESS_MS]
         args += [scope.per_second - 1 for scope in scopes]
@@ -63,7 +63,7 @@ class Brakes:
         least = int((after or 0) * 1000)
         args: list[str | int | bytes] = [scope.name, account_id, least, FIRST_BLOCK_MS, LONGEST_BLOCK_MS]
         with suppress(StoreUnavailable):
-            self._scripts.run(Call("limiter_block", [_block_key(scope.name), _BLOCKS, keys_of(scope)[2]], args))
+            self._scripts.run(Call("limiter_block", [_block_key(scope.name), _BLOCKS, keys_of(scope).pause], args))
 
     def probe_is_due(self) -> bool:
         """Say whether it is time for a careful call."""
@@ -85,12 +85,12 @@ class Brakes:
     def release(self, scope_name: str) -> None:
         """Let a scope go on: the careful call has worked."""
         with translated():
-            self._redis.delete(_block_key(scope_name), keys_of(Scope(scope_name, 1))[2])
+            self._redis.delete(_block_key(scope_name), keys_of(Scope(scope_name, 1)).pause)
             self._redis.zrem(_BLOCKS, scope_name)
 
     def state(self, scope: Scope) -> ScopeState:
         """Say how a limit stands."""
-        slots, queue, pause, less = keys_of(scope)
+        slots, queue, _, pause, less = keys_of(scope)
         with translated():
             now = now_ms(self._redis)
             pipe = self._redis.pipeline(transaction=False)

@@ -42,13 +42,12 @@ class Pile:
 
 @dataclass(frozen=True, slots=True)
 class Piles:
-    """What one take has leased. `wait_ms`: the only write there waits so long for company, and nothing was leased."""
+    """What one take has leased, and how many chains were due beyond it."""
 
     account_id: int
     token: str
     piles: Sequence[Pile]
     more: int = 0
-    wait_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +75,21 @@ class Outbox(Chains):
         super().__init__(QUEUE, redis, keys)
         self._redis = redis
 
-    def take_piles(self, account_id: int, token: str, *, most: int, depth: int, company_ms: int = COMPANY_MS) -> Piles:
+    def has_work(self, account_id: int, *, company_ms: int = COMPANY_MS) -> bool:
+        """Say whether there is something to send now. A write that is alone waits a little for company first."""
+        keys = self._keys.chains(QUEUE, account_id).all()
+        return bool(self._scripts.run(Call("outbox_peek", keys, [account_id, company_ms])) == 0)
+
+    def take_piles(self, account_id: int, token: str, *, most: int, depth: int) -> Piles:
         """Lease up to `most` writes that may share one request, merging up to `depth` patches of one entity.
 
         Patches of one entity count as one write.
         """
         keys = [*self._keys.chains(QUEUE, account_id).all(), self._size_key(account_id)]
-        args: list[str | int | bytes] = [account_id, token, LEASE_MS, most, depth, 5 * most, company_ms]
-        wait, more, *rows = self._scripts.run(Call("outbox_take", keys, args))
+        args: list[str | int | bytes] = [account_id, token, LEASE_MS, most, depth, 5 * most]
+        more, *rows = self._scripts.run(Call("outbox_take", keys, args))
         piles = [_pile(account_id, token, row) for row in rows]
-        return Piles(account_id, token, piles, int(more), int(wait))
+        return Piles(account_id, token, piles, int(more))
 
     def finish_piles(self, account_id: int, token: str, sender: str, outcomes: Sequence[PileOutcome]) -> list[bool]:
         """Record how all piles of one take ended; False for those whose lease had passed to somebody else."""
@@ -114,9 +118,11 @@ class Outbox(Chains):
             self._redis.zadd(self._keys.chains(QUEUE, account_id).ready, {str(account_id): at}, xx=True)
 
     def shrink(self, account_id: int, most: int) -> None:
-        """Put at most so many writes into a request for the next ten minutes."""
+        """Put at most so many writes into a request for the next ten minutes, or fewer if it was fewer already."""
         with translated():
-            self._redis.set(self._size_key(account_id), max(1, most), ex=SHRUNK_SECONDS)
+            known: Any = self._redis.get(self._size_key(account_id))
+            size = min(max(1, most), int(known or most))
+            self._redis.set(self._size_key(account_id), size, ex=SHRUNK_SECONDS)
 
     def waiting(self, account_id: int) -> int:
         """Count the writes that are not done yet."""
@@ -149,7 +155,7 @@ def item_of(kind: str, record: bytes) -> bytes:
 def _record(item: bytes) -> bytes:
     """Take an item's kind off; items of before there were kinds have none, and go alone."""
     kind, _, record = item.partition(b"\n")
-    return record or kind
+    return record or kind.lstrip(f"{ALONE}{DOUBTFUL}".encode())
 
 
 def _pile(account_id: int, token: str, row: Sequence[Any]) -> Pile:

@@ -42,7 +42,11 @@ class Parking:
             record: dict[Any, str | int] = {"reason": reason, "every": every, "until": until}
             if reads_refused:
                 record["reads"] = 1
-            return bool(self._redis.hset(self._key(account_id), mapping=record))
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.exists(self._key(account_id))
+            pipe.hset(self._key(account_id), mapping=record)
+            known, _ = pipe.execute()
+        return not known
 
     def admit(self, account_id: int, *, read: bool) -> Parked | bool:
         """Say how the account is parked, or True when it is not. False: it is, and this call is to try it."""

@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from kommo.errors import StoreUnavailable
+from kommo.store.brakes import Brakes
 from kommo.store.chains import Lease
 from kommo.store.connection import RECEIVER_ANSWER, RECEIVER_CONNECT, connect, now_ms, translated
 from kommo.store.dead import DeadLetters
@@ -18,7 +19,8 @@ from kommo.store.keys import Keys
 from kommo.store.lanes import AskedWrite, Finished, Lanes, StepOutcome
 from kommo.store.limiter import RELEASE_SECONDS, Limiter, Scope, Slot
 from kommo.store.loops import Loops
-from kommo.store.outbox import Outbox
+from kommo.store.outbox import Outbox, PileOutcome
+from kommo.store.parking import Parking
 from kommo.store.scripts import Call, Scripts, source
 from kommo.store.server import PrivateServer
 
@@ -137,6 +139,7 @@ class TestADeath:
         server.kill()
         inbox, lanes, outbox = Inbox(client, KEYS), Lanes(client, KEYS), Outbox(client, KEYS)
         fleet, loops, limiter = Fleet(client), Loops("lanes", client, KEYS), Limiter(client)
+        brakes, parking = Brakes(client), Parking(client, KEYS)
         outcome = StepOutcome(lease, "done", "r", "0-0")
         scopes = (Scope("account:1", 7),)
         for ask in (
@@ -150,6 +153,19 @@ class TestADeath:
             lambda: lanes.finish(outcome),
             lambda: lanes.finish_and_take(outcome, "t"),
             lambda: outbox.results(ACCOUNT, ["w"]),
+            lambda: outbox.has_work(ACCOUNT),
+            lambda: outbox.take_piles(ACCOUNT, "t", most=1, depth=1),
+            lambda: outbox.finish_piles(ACCOUNT, "t", "s", [PileOutcome(lease, "done")]),
+            lambda: outbox.hold(ACCOUNT, seconds=1),
+            lambda: outbox.shrink(ACCOUNT, 1),
+            lambda: outbox.waiting(ACCOUNT),
+            lambda: parking.park(ACCOUNT, "token"),
+            lambda: parking.admit(ACCOUNT, read=True),
+            lambda: parking.resume(ACCOUNT),
+            lambda: parking.state(ACCOUNT),
+            brakes.claim_probe,
+            lambda: brakes.release("account:1"),
+            lambda: brakes.state(scopes[0]),
             fleet.size,
             lambda: fleet.announce("p", {"inbox": 1}, [], sweep_ms=1),
             lambda: fleet.check_shards(1),
@@ -170,7 +186,7 @@ class TestADeath:
         now, scopes = [0.0], (Scope("account:1", 7),)
         limiter = Limiter(client, sleep=lambda seconds: now.append(now[-1] + seconds), clock=lambda: now[-1])
         limiter.release(Slot("s", scopes))
-        limiter.pause(scopes[0], seconds=1)
+        Brakes(client).slow(scopes, after=1)
         assert now[-1] >= RELEASE_SECONDS
 
 
@@ -198,7 +214,7 @@ class TestARestartThatForgetsTheScripts:
         scripts.run(pick)
         client.script_flush()
         scripts.run(pick)
-        assert scripts.run_together([release, pick, release]) == [0, [b"", 0], 0]
+        assert scripts.run_together([release, pick, release]) == [0, [b"", -1], 0]
 
 
 class TestAFullRedis:

@@ -1,4 +1,4 @@
-"""Follow-up calls when things go wrong: what a handler asked for arrives, once, within the limit, and causes no loop."""
+"""Follow-up calls when things go wrong: what was asked for arrives, once, within the limit, and causes no loop."""
 
 import json
 from collections.abc import Iterator

@@ -66,7 +66,7 @@ def test_tokens_renew_themselves_one_process_at_a_time_while_a_fleet_works(
     kommo: Sandbox, program: Program, port: int
 ) -> None:
     _install(port)
-    wait_for(lambda: kommo.world.webhooks.all(), seconds=10, what=program.log("web"))
+    wait_for(kommo.world.webhooks.all, seconds=10, what=program.log("web"))
     names: list[str] = []
 
     def one_more_and_renewed_thrice() -> bool:
@@ -85,7 +85,7 @@ def test_a_disconnected_account_is_noticed_and_goes_on_when_it_is_installed_agai
     kommo: Sandbox, program: Program, port: int
 ) -> None:
     _install(port)
-    wait_for(lambda: kommo.world.webhooks.all(), seconds=10, what=program.log("web"))
+    wait_for(kommo.world.webhooks.all, seconds=10, what=program.log("web"))
     command(kommo, "oauth/disconnect")
     wait_for(lambda: program.ran("disconnected") == [str(ACCOUNT)], seconds=20, what=program.log("web"))
 

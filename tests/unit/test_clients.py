@@ -1,57 +1,39 @@
 """Callers and clients of accounts: who may be called, where, and through which limits. No call leaves here."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from redis import Redis
 
-from kommo.api.clients import AccountTurnstile, Clients, HeldSlot, check_address
+from kommo.api.clients import Clients, Shared, check_address
 from kommo.api.later import Later
 from kommo.api.later import Step as AskedBy
 from kommo.api.protocol import Request, Response
-from kommo.errors import RequestError, SettingsError, Unauthorized
+from kommo.errors import PaymentRequired, RequestError, SettingsError, Unauthorized
 from kommo.settings import Settings
 from kommo.store.accounts import Accounts
-from kommo.store.limiter import Scope, Slot
+from kommo.store.keys import Keys
+from kommo.store.limiter import Scope
 from kommo.variables import Secret
 
-SCOPES = (Scope("integration:c:101", 7), Scope("account:101", 50))
-
-
-class FakeLimiter:
-    """Writes down what is asked of it; there is always a slot."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[Any, ...]] = []
-
-    def acquire(self, scopes: tuple[Scope, ...], *, seconds: float) -> Slot:
-        self.asked.append(("acquire", scopes, seconds))
-        return Slot("s1", scopes)
-
-    def release(self, slot: Slot, *, used: bool = True) -> None:
-        self.asked.append(("release", slot, used))
-
-    def pause(self, scope: Scope, *, seconds: float) -> None:
-        self.asked.append(("pause", scope, seconds))
+SCOPES = (Scope("integration:c:101", 7), Scope("account:101", 50), Scope("ip:default", 7))
 
 
 class FakeTransport:
-    """Answers everything with an empty object."""
+    """Answers everything alike, with an empty object at first."""
 
     def __init__(self) -> None:
         self.sent: list[Request] = []
         self.closed = False
+        self.answer = Response(200, {"content-type": "application/json"}, b'{"id": 101}')
 
     def send(self, request: Request) -> Response:
         self.sent.append(request)
-        return Response(200, {"content-type": "application/json"}, b'{"id": 101}')
+        return self.answer
 
     def close(self) -> None:
         self.closed = True
-
-
-@pytest.fixture
-def limiter() -> FakeLimiter:
-    return FakeLimiter()
 
 
 @pytest.fixture
@@ -60,30 +42,47 @@ def transport() -> FakeTransport:
 
 
 @pytest.fixture
-def clients(limiter: FakeLimiter, transport: FakeTransport) -> Clients:
-    return make(limiter, transport)
+def shared(redis: Redis, keys: Keys) -> Shared:
+    return Shared.on(redis, keys)
 
 
-def make(limiter: FakeLimiter, transport: FakeTransport, **given: Any) -> Clients:
-    known = {"client_id": "c", "subdomain": "acme", "account_id": 101, "access_token": Secret("t-1"), **given}
-    settings = Settings(**known)
-    return Clients(Accounts(settings), limiter, settings.api_base, transport)  # type: ignore[arg-type]  # a double
+Make = Callable[..., Clients]
+
+
+@pytest.fixture
+def make(shared: Shared, transport: FakeTransport) -> Make:
+    """Make clients with other settings than usual."""
+
+    def made(**given: Any) -> Clients:
+        known = {"client_id": "c", "subdomain": "acme", "account_id": 101, "access_token": Secret("t-1"), **given}
+        settings = Settings(**known)
+        return Clients(Accounts(settings), shared, settings.api_base, transport)
+
+    return made
+
+
+@pytest.fixture
+def clients(make: Make) -> Clients:
+    return make()
+
+
+def taken(shared: Shared) -> list[int]:
+    """The slots that are in use or cool down, scope by scope."""
+    return [shared.brakes.state(scope).taken for scope in SCOPES]
 
 
 def test_a_call_goes_to_the_accounts_own_host_with_its_token_through_all_its_limits(
-    clients: Clients, limiter: FakeLimiter, transport: FakeTransport
+    clients: Clients, shared: Shared, transport: FakeTransport
 ) -> None:
     assert clients.client(101).account() == {"id": 101}
     (request,) = transport.sent
     assert request.url == "https://acme.kommo.com/api/v4/account"
     assert ("Authorization", "Bearer t-1") in request.headers
-    (acquired, released) = limiter.asked
-    assert [scope.name for scope in acquired[1]] == ["integration:c:101", "account:101", "ip:default"]
-    assert released == ("release", Slot("s1", acquired[1]), True)
+    assert taken(shared) == [1, 1, 1]
 
 
-def test_another_base_replaces_the_host(limiter: FakeLimiter, transport: FakeTransport) -> None:
-    make(limiter, transport, api_base="http://127.0.0.1:7300").client(101).account()
+def test_another_base_replaces_the_host(make: Make, transport: FakeTransport) -> None:
+    make(api_base="http://127.0.0.1:7300").client(101).account()
     assert transport.sent[0].url == "http://127.0.0.1:7300/api/v4/account"
 
 
@@ -94,17 +93,15 @@ def test_another_base_replaces_the_host(limiter: FakeLimiter, transport: FakeTra
 )
 class TestAnAccountWithoutAToken:
     def test_it_has_a_client_whose_calls_say_what_to_set(
-        self, limiter: FakeLimiter, transport: FakeTransport, given: dict[str, Any]
+        self, make: Make, shared: Shared, transport: FakeTransport, given: dict[str, Any]
     ) -> None:
-        client = make(limiter, transport, **given).client(101)
+        client = make(**given).client(101)
         with pytest.raises(Unauthorized, match="KOMMO_ACCOUNT_ID and KOMMO_ACCESS_TOKEN"):
             client.account()
-        assert (limiter.asked, transport.sent) == ([], [])
+        assert (taken(shared), transport.sent) == ([0, 0, 0], [])
 
-    def test_it_has_no_way_through_the_limiter(
-        self, limiter: FakeLimiter, transport: FakeTransport, given: dict[str, Any]
-    ) -> None:
-        for ask in (make(limiter, transport, **given).turnstile, make(limiter, transport, **given).caller):
+    def test_it_has_no_way_through_the_limiter(self, make: Make, given: dict[str, Any]) -> None:
+        for ask in (make(**given).turnstile, make(**given).caller):
             with pytest.raises(Unauthorized):
                 ask(101)
 
@@ -116,37 +113,35 @@ def test_a_client_has_later_only_where_a_handler_runs(clients: Clients) -> None:
         _ = clients.client(101).later
 
 
-def test_a_turnstile_acquires_in_all_scopes_and_pauses_the_integrations(limiter: FakeLimiter) -> None:
-    turnstile = AccountTurnstile(limiter, SCOPES)  # type: ignore[arg-type]  # a double
-    slot = turnstile.acquire(3.0)
-    assert slot is not None
-    turnstile.release(slot)
-    turnstile.pause(9.0)
-    assert limiter.asked == [("acquire", SCOPES, 3.0), ("release", slot, True), ("pause", SCOPES[0], 9.0)]
+def test_calls_of_handlers_are_urgent_and_writes_for_later_need_not_be(clients: Clients) -> None:
+    assert clients.turnstile(101).urgent
+    assert not clients.turnstile(101, urgent=False).urgent
+    assert clients.turnstile(101).scopes == SCOPES
 
 
-def test_a_held_slot_is_there_already_and_goes_back_where_it_came_from(limiter: FakeLimiter) -> None:
-    slot = Slot("held", SCOPES)
-    held = HeldSlot(AccountTurnstile(limiter, SCOPES), slot)  # type: ignore[arg-type]  # a double
-    assert held.acquire(0.0) is slot
-    held.release(slot)
-    held.pause(2.0)
-    assert limiter.asked == [("release", slot, True), ("pause", SCOPES[0], 2.0)]
+@pytest.mark.parametrize(
+    ("subdomain", "slowed"),
+    [("acme", SCOPES[2:]), ("acme.kommo.com", SCOPES[2:]), ("acme.amocrm.ru", SCOPES[:2])],
+)
+def test_a_warning_slows_down_where_the_service_counts(
+    make: Make, shared: Shared, transport: FakeTransport, subdomain: str, slowed: tuple[Scope, ...]
+) -> None:
+    transport.answer = Response(429, {"retry-after": "30"}, b"")
+    with pytest.raises(Exception, match="429"):
+        make(subdomain=subdomain).client(101).account()
+    assert tuple(scope for scope in SCOPES if shared.brakes.state(scope).paused_seconds) == slowed
 
 
-def test_a_held_slot_that_no_call_has_spent_is_given_back_at_once_and_only_once(limiter: FakeLimiter) -> None:
-    slot = Slot("held", SCOPES)
-    held = HeldSlot(AccountTurnstile(limiter, SCOPES), slot)  # type: ignore[arg-type]  # a double
-    held.give_back()
-    held.give_back()
-    assert limiter.asked == [("release", slot, False)]
+def test_what_is_written_at_once_is_expected_to_come_back_as_an_echo(clients: Clients, shared: Shared) -> None:
+    clients.client(101).leads.update(31, price=5)
+    assert shared.echoes.load(101, ["lead:31"])["lead:31"].pending
 
 
-def test_one_that_a_call_has_spent_is_the_calls_to_release(limiter: FakeLimiter) -> None:
-    held = HeldSlot(AccountTurnstile(limiter, SCOPES), Slot("held", SCOPES))  # type: ignore[arg-type]  # a double
-    held.acquire(1.0)
-    held.give_back()
-    assert limiter.asked == []
+def test_an_account_that_is_parked_is_not_called(clients: Clients, shared: Shared, transport: FakeTransport) -> None:
+    shared.parking.park(101, "payment")
+    with pytest.raises(PaymentRequired):
+        clients.client(101).leads.update(31, price=5)
+    assert transport.sent == []
 
 
 def test_closing_lets_go_of_the_connections(clients: Clients, transport: FakeTransport) -> None:

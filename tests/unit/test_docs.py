@@ -39,7 +39,7 @@ from kommo.store.fleet import Fleet
 from kommo.store.keys import Keys
 from kommo.store.server import PrivateServer
 from kommo.variables import ALL_WEBHOOK_EVENTS, Variables
-from receiver.cli import webhooks
+from receiver.cli.webhooks import webhooks
 from receiver.health import Health, blueprint
 
 ROOT = Path(__file__).parents[2]

@@ -71,7 +71,7 @@ def call_in(line: LogLine) -> Call | None:
 
 
 def written_in(line: LogLine) -> Mapping[tuple[str, str], int]:
-    """Read how many writes a request has carried out, by the event and the handler that asked; none for another line."""
+    """Read how many writes a request has carried out, by the event and the handler; none for another line."""
     if line.message != "written":
         return {}
     return {(str(event), str(handler)): int(writes) for _, event, handler, writes in line.about.get("by", [])}

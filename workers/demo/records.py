@@ -86,6 +86,7 @@ class Call:
     def is_done(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
 
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request to the API as the sandbox knows it; `path` without the query."""

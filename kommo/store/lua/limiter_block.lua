@@ -15,7 +15,7 @@ local next_at = tonumber(redis.call('HGET', KEYS[1], 'until') or '0')
 local probing = redis.call('HGET', KEYS[1], 'probing') == '1'
 -- Calls that were under way when the block came say nothing new.
 if step > 0 and not probing then return math.max(0, next_at - now) end
-step = step == 0 and math.max(first, least) or math.min(math.max(step * 2, least), longest)
+step = math.max(step == 0 and first or math.min(step * 2, longest), least)
 local at = string.format('%.0f', now + step)
 redis.call('HSET', KEYS[1], 'account', account, 'step', string.format('%.0f', step), 'until', at, 'probing', '0')
 redis.call('ZADD', KEYS[2], at, scope)

@@ -5,9 +5,8 @@
 --         "chain|leased" -> how many creations of the chain are out under its lease
 -- KEYS[5] size  string  fewer writes a request than usual, because Kommo could not cope; ends by itself
 -- ARGV: account, token, lease (ms), how many writes in all at most, how many of one chain at most, how many due chains
---       to look at, how long a write may wait for company (ms)
--- Returns {wait, more, lease, lease ...}: `wait` is ms to come back after when the only write there is waits for
--- company, else 0; `more` how many chains were due beyond those leased; a lease is
+--       to look at
+-- Returns {more, lease, lease ...}: `more` is how many chains were due beyond those leased; a lease is
 -- {chain, item number, runs, failures, crashes, item, item ...}.
 --
 -- An item is its kind, a line feed, and its record. Items of one kind may share a request; one that begins with "!" goes
@@ -16,7 +15,7 @@
 
 local q = {ready = KEYS[1], due = KEYS[2], state = KEYS[3], items = KEYS[4]}
 local account, token, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local most, depth, scan, company = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local most, depth, scan = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 most = math.min(most, tonumber(redis.call('GET', KEYS[5]) or most))
 local now = now_ms()
 begin_even_when_full(q)
@@ -38,15 +37,6 @@ local function doubt(chain, s)
 end
 
 local due = redis.call('ZRANGE', q.due, '-inf', string.format('%.0f', now), 'BYSCORE', 'LIMIT', 0, scan)
-if #due == 1 and company > 0 and redis.call('ZCARD', q.due) == 1 then
-  local ripe = tonumber(redis.call('ZSCORE', q.due, due[1])) + company
-  local s = unpack_state(redis.call('HGET', q.state, due[1]))
-  if ripe > now and s.head == s.tail and s.runs == 0 and s.token == '-' then
-    redis.call('ZADD', q.ready, string.format('%.0f', ripe), account)
-    return {ripe - now, 0}
-  end
-end
-
 local kind, writes, leases = nil, 0, {}
 for _, chain in ipairs(due) do
   if writes >= most or (kind and goes_alone(kind)) then break end
@@ -75,4 +65,4 @@ for _, chain in ipairs(due) do
 end
 settle(q, account)
 local more = redis.call('ZCOUNT', q.due, '-inf', string.format('%.0f', now))
-return {0, more, unpack(leases)}
+return {more, unpack(leases)}

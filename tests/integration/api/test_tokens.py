@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from kommo.api import renewal
 from kommo.api.calls import Access, Caller
 from kommo.api.oauth import OAuth
-from kommo.api.tokens import AccountTokens
+from kommo.api.tokens import renewal
+from kommo.api.tokens.access import AccountTokens
 from kommo.api.transport import HttpTransport
 from kommo.api.ways import Ways
 from kommo.errors import (

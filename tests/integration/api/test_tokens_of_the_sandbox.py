@@ -9,7 +9,7 @@ from redis import Redis
 from kommo.api.client import Client
 from kommo.api.clients import Clients, Shared
 from kommo.api.oauth import OAuth
-from kommo.api.pairs import with_pair
+from kommo.api.tokens.pairs import with_pair
 from kommo.api.transport import HttpTransport
 from kommo.api.ways import Ways
 from kommo.errors import AccessEnded

@@ -23,8 +23,8 @@ from kommo.store.parking import Parking
 from kommo.store.server import PrivateServer
 from kommo.store.vault import new_key
 from kommo.variables import Secret
-from receiver.accounts_cli import SECRET_VARIABLE, TOKEN_VARIABLE, accounts
-from receiver.cli import webhooks
+from receiver.cli.accounts import SECRET_VARIABLE, TOKEN_VARIABLE, accounts
+from receiver.cli.webhooks import webhooks
 from tests.integration.token_server import TokenServer, serving
 from tests.integration.workers.logs import logging_restored
 

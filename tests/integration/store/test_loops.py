@@ -85,3 +85,26 @@ def test_one_sibling_is_wanted_at_a_time_and_none_beyond_what_the_fleet_may_run(
     assert not loops.want_sibling(0, at_most=2)
     loops.pick(0, "two", first=True)
     assert [loops.want_sibling(0, at_most=most) for most in (2, 3, 3)] == [False, True, False]
+
+
+def test_a_loop_that_finds_nothing_due_is_told_when_something_will_be(
+    inbox: Inbox, redis: Redis, keys: Keys, now_ms: Callable[[], int]
+) -> None:
+    loops = Loops("inbox", redis, keys)
+    assert loops.pick(0, "loop", first=True).due_in_ms is None
+    inbox.add(delivery(1))
+    redis.zadd(keys.queue("inbox", 0).ready, {"101": now_ms() + 700, "102": now_ms() + 900})
+    picked = loops.pick(0, "loop", first=True)
+    assert picked.account_id is None
+    assert picked.due_in_ms is not None
+    assert 0 < picked.due_in_ms <= 700
+
+
+def test_a_loop_that_rests_is_not_awake_however_soon_something_is_due(
+    inbox: Inbox, redis: Redis, keys: Keys, now_ms: Callable[[], int]
+) -> None:
+    loops = Loops("inbox", redis, keys)
+    inbox.add(delivery(1))
+    redis.zadd(keys.queue("inbox", 0).ready, {"101": now_ms() + 60_000})
+    loops.pick(0, "loop", first=True)
+    assert redis.zcard(keys.queue("inbox", 0).awake) == 0

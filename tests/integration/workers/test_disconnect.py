@@ -2,7 +2,7 @@
 
 from kommo import Router
 from kommo.hooks.events import Event
-from receiver.disconnecting import disconnection
+from receiver.installs.disconnecting import disconnection
 from tests.integration.workers.conftest import ACCOUNT, MakeWorker, lead_added
 from workers.drain import drain
 from workers.run import run

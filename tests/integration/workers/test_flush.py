@@ -1,41 +1,41 @@
-"""Flushing: what handlers asked for reaches Kommo in order, within the limit, or is given up with a reason."""
+"""Flushing: what handlers asked for reaches Kommo in order, and in as few requests as it takes."""
 
 import json
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+import time
+from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from redis import Redis
 
-from kommo.api.clients import Clients
-from kommo.api.later import Later
-from kommo.api.later import Step as AskedBy
 from kommo.api.protocol import Request, Response
-from kommo.api.transport import HttpTransport
-from kommo.errors import Unreachable
-from kommo.hooks.events import Event
 from kommo.router import Router
-from kommo.store.accounts import Accounts, Credentials
-from kommo.store.connection import connect
-from kommo.store.inbox import Batch, RoutedEvent, Step
-from kommo.store.lanes import AskedWrite, StepOutcome
 from kommo.store.limiter import Scope
-from kommo.store.server import PrivateServer
 from kommo.variables import Secret
-from sandbox import Sandbox, changes
-from sandbox.directory import OWNER
-from tests.integration.workers.conftest import ACCOUNT, MakeWorker, Worker
+from sandbox import Sandbox
+from tests.integration.workers.conftest import ACCOUNT, MakeWorker
+from tests.integration.workers.flushing import (
+    FAST,
+    Asking,
+    flush_out,
+    kept,
+    leads,
+    listen,
+    made,
+    nothing,
+    put,
+    sent,
+    used,
+)
 from tests.integration.workers.logs import Lines
 from tests.waiting import wait_for
 from workers.flush import IN_FLIGHT, flush
-from workers.run import run
-from workers.sending import ATTEMPTS
 
-FAST = {"integration": 1000, "account": 1000, "ip": 1000}
-Ask = Callable[[Any], object]
+DONE = Response(200, {}, b'{"_embedded": {}}')
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -46,203 +46,229 @@ def box() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def asked(worker: MakeWorker, box: Sandbox) -> Callable[..., Worker]:
-    """A worker in whose outbox lies what one handler asked for on one event."""
-
-    def ask(act: Ask, **given: Any) -> Worker:
-        router = Router()
-
-        @router.on("lead.*", handler="asks")
-        def asks(event: Event, kommo: Any) -> None:
-            act(kommo)
-
-        options = {"access_token": Secret(box.token), "api_base": box.url, "rate_limits": FAST, **given}
-        here = worker(router, **options)
-        here.come(900_001)
-        run(here.runtime)
-        assert here.dead() == []
-        return here
-
-    return ask
+def asked(worker: MakeWorker, box: Sandbox) -> Asking:
+    return Asking(worker, box)
 
 
-def made(box: Sandbox, kind: str, **fields: Any) -> int:
-    """Make an entity in the sandbox, without a call."""
-    record, _ = changes.create(box.world.state, kind, fields, by=OWNER)
-    return int(record.id)
+class TestMerging:
+    def test_patches_to_one_entity_are_one_request(self, asked: Asking, box: Sandbox) -> None:
+        lead = made(box, "leads", name="new")
 
+        def change(kommo: Any) -> None:
+            for price in (10, 20, 30, 40):
+                kommo.later.leads.update(lead, price=price, add_tags=[f"t{price}"])
+            kommo.later.leads.update(lead, name="named", remove_tags=["t20"])
 
-def kept(box: Sandbox, kind: str) -> list[dict[str, Any]]:
-    """What the sandbox has of a kind."""
-    return [{"id": one.id, **one.fields} for one in box.world.state.records[kind].values()]
+        here = asked(change)
+        flush_out(here)
+        (request,) = sent(box, "PATCH")
+        assert request["path"] == f"/api/v4/leads/{lead}"
+        (now,) = kept(box, "leads")
+        assert (now["price"], now["name"]) == (40, "named")
+        assert [tag["name"] for tag in box.world.state.records["leads"][lead].tags] == ["t10", "t30", "t40"]
+        assert here.stats()["writes_done"] == 5
 
+    def test_patches_of_several_handlers_are_too(self, asked: Asking, box: Sandbox) -> None:
+        lead = made(box, "leads", name="new")
+        here = asked(
+            lambda kommo: kommo.later.leads.update(lead, price=7),
+            lambda kommo: kommo.later.leads.update(lead, name="named"),
+        )
+        flush_out(here)
+        assert [request["json"] for request in sent(box, "PATCH")] == [{"price": 7, "name": "named"}]
 
-def put(worker: Worker, account: int, number: int) -> None:
-    """Put updates of so many leads into an account's outbox."""
-    runtime = worker.runtime
-    later = Later(AskedBy(account, "e1", "asks", "d1"))
-    for place in range(number):
-        later.leads.update(account * 1000 + place, price=1)
-    worker.deliver(b"", account=account)
-    (entry,) = runtime.inbox.read(account, after="0-0", limit=1)
-    event = RoutedEvent("e1", entry.stream_id, [Step("lane", b"")])
-    assert runtime.inbox.commit(Batch(account, "0-0", entry.stream_id, [event], []), hold_ms=0).moved
-    (lease,) = runtime.lanes.take(account, "t").leases
-    writes = [AskedWrite(write.chain, json.dumps(write.to_record()).encode()) for write in later.writes]
-    runtime.lanes.finish(StepOutcome(lease, "done", "r", entry.stream_id, writes=writes))
+    def test_what_would_end_otherwise_together_is_sent_in_turn(self, asked: Asking, box: Sandbox) -> None:
+        contact = made(box, "contacts", name="Ines Old", first_name="Ines", last_name="Old")
 
+        def change(kommo: Any) -> None:
+            kommo.later.contacts.update(contact, name="The customer")
+            kommo.later.contacts.update(contact, last_name="New")
 
-def is_empty(worker: Worker) -> bool:
-    return not worker.runtime.redis.exists(worker.runtime.keys.queue("outbox", 0).ready)
+        flush_out(asked(change))
+        assert len(sent(box, "PATCH")) == 2
+        assert kept(box, "contacts")[0]["name"] == "Ines New"
 
+    def test_many_entities_go_in_one_request(self, asked: Asking, box: Sandbox) -> None:
+        ids = leads(box, 12)
+        flush_out(asked(lambda kommo: [kommo.later.leads.update(lead, price=1) for lead in ids]))
+        (request,) = sent(box, "PATCH")
+        assert request["path"] == "/api/v4/leads"
+        assert [lead["price"] for lead in kept(box, "leads")] == [1] * 12
 
-def flush_out(worker: Worker, seconds: float = 8) -> None:
-    """Flush until the outbox is empty; what waits for another write comes again by itself."""
+    def test_patches_to_500_leads_are_ten_requests(self, asked: Asking, box: Sandbox) -> None:
+        ids = leads(box, 500)
+        flush_out(asked(lambda kommo: [kommo.later.leads.update(lead, price=1) for lead in ids]))
+        assert [len(request["json"]) for request in sent(box, "PATCH")] == [50] * 10
+        assert {lead["price"] for lead in kept(box, "leads")} == {1}
 
-    def flushed() -> bool:
-        flush(worker.runtime)
-        return is_empty(worker)
+    def test_thousands_of_patches_to_forty_leads_are_a_few_requests(self, worker: MakeWorker) -> None:
+        here = worker(Router(), subdomain="x", rate_limits=FAST)
+        put(here, ACCOUNT, lambda later: [later.leads.update(1 + n % 40, price=n) for n in range(4000)])
+        wire = listen(here, lambda _request: DONE)
+        flush_out(here)
+        # 60 for 10,000 patches to 100 leads.
+        assert len(wire.sent) <= 24
+        assert here.stats()["writes_done"] == 4000
+        last: dict[int, int] = {}
+        for body in wire.bodies("PATCH"):
+            last.update({one["id"]: one["price"] for one in body})
+        assert last == {1 + n % 40: n for n in range(3960, 4000)}
 
-    wait_for(flushed, seconds=seconds, what="the outbox is empty")
+    def test_tasks_and_notes_of_one_entity_travel_together(self, asked: Asking, box: Sandbox) -> None:
+        lead = made(box, "leads", name="new")
 
+        def make(kommo: Any) -> None:
+            for number in range(5):
+                kommo.later.tasks.create(entity=("lead", lead), text=f"Call {number}", due_in=HOUR)
+            for number in range(5):
+                kommo.later.notes.create(entity=("lead", lead), text=f"Rang {number}")
 
-def used(worker: Worker) -> list[int]:
-    """The slots that are taken, scope by scope."""
-    runtime = worker.runtime
-    return [runtime.limiter.used(scope) for scope in runtime.clients.turnstile(ACCOUNT).scopes]
-
-
-def nothing(_kommo: object) -> None:
-    """Ask for no write."""
-
-
-Before = Callable[[Request], Response | None]
-
-
-class FakeTransport:
-    """Keeps what is sent, and does what it is told before it lets a request through, or instead."""
-
-    def __init__(self, before: Before) -> None:
-        self._before = before
-        self._real = HttpTransport()
-        self._lock = threading.Lock()
-        self.sent: list[Request] = []
-
-    def send(self, request: Request) -> Response:
-        with self._lock:
-            self.sent.append(request)
-        return self._before(request) or self._real.send(request)
-
-    def close(self) -> None:
-        self._real.close()
-
-    def bodies(self, method: str, path: str = "") -> list[Any]:
-        return [json.loads(one.body) for one in self.sent if one.method == method and (not path or one.path == path)]
-
-
-def listen(worker: Worker, before: Before = lambda _request: None) -> FakeTransport:
-    """Put a transport of ours between the worker and Kommo."""
-    runtime, transport = worker.runtime, FakeTransport(before)
-    runtime.clients.close()
-    runtime.clients = Clients(runtime.accounts, runtime.limiter, runtime.settings.api_base, transport)
-    return transport
-
-
-class EveryAccount(Accounts):
-    """Has the same token for whatever account is asked for."""
-
-    def credentials(self, account_id: int) -> Credentials | None:
-        return Accounts(replace(self._settings, account_id=account_id)).credentials(account_id)
+        flush_out(asked(make))
+        assert [(one["path"], len(one["json"])) for one in sent(box, "POST")] == [
+            ("/api/v4/tasks", 5),
+            ("/api/v4/leads/notes", 5),
+        ]
+        assert [task["text"] for task in kept(box, "tasks")] == [f"Call {n}" for n in range(5)]
+        assert [note["params"]["text"] for note in kept(box, "notes")] == [f"Rang {n}" for n in range(5)]
 
 
 class TestOrder:
-    def test_writes_to_one_entity_are_sent_one_after_the_other(
-        self, asked: Callable[..., Worker], box: Sandbox
-    ) -> None:
+    def test_of_one_entity_is_kept_whatever_is_asked_for(self, asked: Asking, box: Sandbox) -> None:
         lead = made(box, "leads", name="new")
 
-        def reprice(kommo: Any) -> None:
-            for price in (10, 20, 30, 40):
-                kommo.later.leads.update(lead, price=price)
+        def change(kommo: Any) -> None:
+            kommo.later.leads.update(lead, price=1)
+            kommo.later.notes.create(entity=("lead", lead), text="one")
+            kommo.later.leads.update(lead, price=2)
+            kommo.later.tasks.create(entity=("lead", lead), text="two", due_in=HOUR)
+            kommo.later.leads.update(lead, price=3)
 
-        here = asked(reprice)
-        wire = listen(here)
+        flush_out(asked(change))
+        paths = [request["path"] for request in box.requests()]
+        assert [path.rsplit("/", 1)[-1] for path in paths] == [str(lead), "notes", str(lead), "tasks", str(lead)]
+
+    def test_an_entity_with_a_write_under_way_is_in_no_second_request(self, worker: MakeWorker) -> None:
+        here = worker(Router(), subdomain="x", rate_limits=FAST)
+        under_way: Counter[int] = Counter()
+        both, lock = [], threading.Lock()
+
+        def answer(request: Request) -> Response:
+            body = json.loads(request.body)
+            ids = [one["id"] for one in body] if isinstance(body, list) else [int(request.path.rsplit("/", 1)[-1])]
+            with lock:
+                under_way.update(ids)
+                both.extend(id_ for id_ in ids if under_way[id_] > 1)
+                number = len(wire.sent)
+            if number < 12:
+                # More is asked for while this is under way.
+                put(here, ACCOUNT, lambda later: [later.leads.update(n, price=n) for n in (1, 2)], event=f"e-{number}")
+            with lock:
+                under_way.subtract(ids)
+            return DONE
+
+        wire = listen(here, answer)
+        put(here, ACCOUNT, lambda later: [later.leads.update(n, price=n) for n in (1, 2, 3)], event="first")
         flush_out(here)
-        assert [body["price"] for body in wire.bodies("PATCH")] == [10, 20, 30, 40]
-        assert kept(box, "leads")[0]["price"] == 40
+        assert both == []
+        assert here.stats()["writes_done"] >= 20
 
-    def test_writes_to_many_entities_go_at_once_but_never_more_than_seven(
-        self, asked: Callable[..., Worker], box: Sandbox
-    ) -> None:
-        leads = [made(box, "leads", name=f"lead {number}") for number in range(12)]
-        under_way, most, lock = 0, 0, threading.Lock()
+    def test_never_more_than_seven_requests_of_an_account_are_under_way(self, worker: MakeWorker) -> None:
+        here = worker(Router(), subdomain="x", rate_limits=FAST)
+        now, most, lock = 0, 0, threading.Lock()
         seven = threading.Event()
 
-        def count(_request: Request) -> None:
-            nonlocal under_way, most
+        def count(_request: Request) -> Response:
+            nonlocal now, most
             with lock:
-                under_way += 1
-                most = max(most, under_way)
-                if under_way == IN_FLIGHT:
+                now += 1
+                most = max(most, now)
+                if now == IN_FLIGHT:
                     seven.set()
             seven.wait(5)
             with lock:
-                under_way -= 1
+                now -= 1
+            return DONE
 
-        here = asked(lambda kommo: [kommo.later.leads.update(lead, price=1) for lead in leads])
-        listen(here, count)
+        put(here, ACCOUNT, lambda later: [later.leads.update(n, price=1) for n in range(1, 601)])
+        wire = listen(here, count)
         flush_out(here)
         assert most == IN_FLIGHT
-        assert [lead["price"] for lead in kept(box, "leads")] == [1] * 12
+        assert len(wire.sent) == 12
 
-    def test_accounts_take_turns(self, worker: MakeWorker) -> None:
+
+class TestCompany:
+    def test_what_is_asked_for_within_a_moment_goes_together(self, worker: MakeWorker) -> None:
         here = worker(Router(), subdomain="x", rate_limits=FAST)
-        here.runtime.accounts = EveryAccount(here.runtime.settings)
-        put(here, 1, 150)
-        put(here, 2, 2)
-        slow = threading.Event()
-
-        def answer(_request: Request) -> Response:
-            slow.wait(0.02)
-            return Response(200, {}, b'{"id": 1}')
-
-        wire = listen(here, answer)
+        wire = listen(here, lambda _request: DONE)
+        put(here, ACCOUNT, lambda later: later.leads.update(1, price=1), event="a")
+        other = (here, ACCOUNT, lambda later: later.leads.update(2, price=1))
+        second = threading.Timer(0.05, put, other, {"event": "b"})
+        second.start()
         flush_out(here)
-        places = [place for place, one in enumerate(wire.sent) if "/leads/2" in one.path]
-        assert len(wire.sent) == 152
-        assert max(places) < 100, "one account's flood delays another by a turn, not to its end"
+        second.join()
+        assert [len(body) for body in wire.bodies("PATCH")] == [2]
+
+    def test_a_lone_write_waits_for_no_longer_than_a_moment(self, worker: MakeWorker) -> None:
+        here = worker(Router(), subdomain="x", rate_limits=FAST)
+        wire = listen(here, lambda _request: DONE)
+        put(here, ACCOUNT, lambda later: later.leads.update(1, price=1))
+        began = time.monotonic()
+        flush(here.runtime)
+        assert 0.1 <= time.monotonic() - began < 1
+        assert len(wire.sent) == 1
 
 
 class TestReferences:
-    def test_what_is_made_in_a_step_can_be_used_by_its_later_writes(
-        self, asked: Callable[..., Worker], box: Sandbox
-    ) -> None:
+    def test_what_is_made_in_a_step_can_be_used_by_its_later_writes(self, asked: Asking, box: Sandbox) -> None:
         def make(kommo: Any) -> None:
             contact = kommo.later.contacts.create(name="Anna")
             lead = kommo.later.leads.create(name="Order", contacts=[contact])
-            kommo.later.tasks.create(entity=lead, text="Call", due_in=timedelta(hours=1))
+            kommo.later.tasks.create(entity=lead, text="Call", due_in=HOUR)
             kommo.later.notes.create(entity=lead, text="Asked for it twice")
             kommo.later.leads.update(lead, price=500)
 
-        here = asked(make)
-        wire = listen(here)
-        flush_out(here)
+        flush_out(asked(make))
         (lead,), (task,), (contact,) = (kept(box, kind) for kind in ("leads", "tasks", "contacts"))
         assert (lead["name"], lead["price"]) == ("Order", 500)
         assert (task["entity_id"], task["entity_type"], task["text"]) == (lead["id"], "leads", "Call")
-        assert f"/api/v4/leads/{lead['id']}/notes" in [one.path for one in wire.sent]
-        assert wire.bodies("POST", "/api/v4/leads")[0][0]["_embedded"]["contacts"][0]["id"] == contact["id"]
+        (note,) = sent(box, "POST", "/api/v4/leads/notes")
+        assert note["json"][0]["entity_id"] == lead["id"]
+        (order,) = sent(box, "POST", "/api/v4/leads")[:1]
+        assert order["json"][0]["_embedded"]["contacts"][0]["id"] == contact["id"]
+
+    def test_ids_reach_those_who_asked_in_whatever_order_kommo_answers(self, worker: MakeWorker) -> None:
+        here = worker(Router(), subdomain="x", rate_limits=FAST)
+
+        def answer(request: Request) -> Response:
+            items = [
+                {"id": 1000 + int(one["name"][5:]), "request_id": one["request_id"]}
+                for one in json.loads(request.body)
+                if "name" in one
+            ]
+            kind = request.path.rsplit("/", 1)[-1]
+            return Response(200, {}, json.dumps({"_embedded": {kind: items[::-1]}}).encode())
+
+        def make(later: Any) -> None:
+            for number in range(20):
+                lead = later.leads.create(name=f"lead {number}")
+                later.tasks.create(entity=lead, text=f"task {number}", due_in=HOUR)
+
+        put(here, ACCOUNT, make)
+        wire = listen(here, answer)
+        flush_out(here)
+        tasks = [one for body in wire.bodies("POST", "/api/v4/tasks") for one in body]
+        assert {one["entity_id"]: one["text"] for one in tasks} == {1000 + n: f"task {n}" for n in range(20)}
+        assert len(wire.sent) == 2, "the leads go together, and then the tasks"
 
     def test_what_needs_a_write_of_another_chain_waits_for_it_and_costs_no_slot(
-        self, asked: Callable[..., Worker], box: Sandbox
+        self, asked: Asking, box: Sandbox
     ) -> None:
         lead = made(box, "leads", name="old")
         waiting, made_in_time = threading.Event(), []
 
         def make(kommo: Any) -> None:
             contact = kommo.later.contacts.create(name="Anna")
-            embedded = {"contacts": [contact]}
-            kommo.later.leads.update(lead, price=3, _embedded=embedded)
+            kommo.later.leads.update(lead, price=3, _embedded={"contacts": [contact]})
 
         def hold(request: Request) -> None:
             if request.path.endswith("/contacts"):
@@ -264,223 +290,52 @@ class TestReferences:
         assert [one.method for one in wire.sent] == ["POST", "PATCH"]
         assert used(here)[0] <= 2
 
-    def test_when_the_first_fails_those_that_need_it_are_given_up_and_the_others_are_not(
-        self, asked: Callable[..., Worker], box: Sandbox
-    ) -> None:
-        lead = made(box, "leads", name="old")
 
-        def make(kommo: Any) -> None:
-            bad = kommo.later.leads.create(name="bad", fields={424242: "nobody knows this field"})
-            kommo.later.tasks.create(entity=bad, text="Call", due_in=timedelta(minutes=1))
-            kommo.later.leads.update(lead, price=7)
-
-        here = asked(make)
-        flush_out(here)
-        letters = {letter.reason: letter for letter in here.dead()}
-        assert set(letters) == {"refused", "depends_on_failed"}
-        assert "custom_fields_values" in letters["refused"].error
-        assert letters["refused"].error.startswith("BadRequest: POST /api/v4/leads answered 400")
-        assert (letters["refused"].handler, letters["refused"].delivery_id) == ("asks", f"d-{ACCOUNT}-900001")
-        assert letters["refused"].item["body"]["name"] == "bad"
-        assert letters["depends_on_failed"].item["resource"] == "tasks"
-        assert kept(box, "leads")[0]["price"] == 7
-
-    def test_an_answer_without_an_id_leaves_nobody_waiting_for_ever(self, asked: Callable[..., Worker]) -> None:
-        def make(kommo: Any) -> None:
-            lead = kommo.later.leads.create(name="new")
-            kommo.later.tasks.create(entity=lead, text="Call", due_in=timedelta(minutes=1))
-
-        here = asked(make)
-        listen(here, lambda _request: Response(200, {}, b"{}"))
-        flush_out(here)
-        assert [letter.reason for letter in here.dead()] == ["depends_on_failed"]
-
-
-class TestAgain:
-    def fail_once(self, worker: Worker, failure: Exception | Response) -> None:
-        """Let the first call fail, and see that its write is kept and not sent again at once."""
-        failures = [failure]
-
-        def first(_request: Request) -> Response | None:
-            if not failures:
-                return None
-            failed = failures.pop()
-            if isinstance(failed, Exception):
-                raise failed
-            return failed
-
-        listen(worker, first)
-        flush(worker.runtime)
-        assert not is_empty(worker)
-        assert worker.stats()["writes_failed"] == 1
-
-    def test_a_network_error_is_tried_again(self, asked: Callable[..., Worker], box: Sandbox, lines: Lines) -> None:
-        lead = made(box, "leads", name="old")
-        here = asked(lambda kommo: kommo.later.leads.update(lead, price=7))
-        self.fail_once(here, Unreachable("connection reset", method="PATCH", path="/api/v4/leads/1"))
-        assert lines.saying("write failed, again later")[0]["handler"] == "asks"
-        here.pass_time("outbox")
-        flush_out(here)
-        assert kept(box, "leads")[0]["price"] == 7
-        assert here.stats()["writes_done"] == 1
-
-    def test_a_429_is_waited_out_and_holds_up_all_calls_of_the_account(
-        self, asked: Callable[..., Worker], box: Sandbox
-    ) -> None:
-        lead = made(box, "leads", name="old")
-        here = asked(lambda kommo: kommo.later.leads.update(lead, price=7))
-        body = json.dumps({"title": "Too Many Requests", "status": 429, "retry_after": 60}).encode()
-        self.fail_once(here, Response(429, {"content-type": "application/problem+json"}, body))
-        assert 59 <= (here.due_in("outbox", f"lead:{lead}") or 0) <= 61.2
-        turnstile = here.runtime.clients.turnstile(ACCOUNT)
-        assert isinstance(here.runtime.limiter.try_acquire(turnstile.scopes, ticket="t"), float)
-        here.runtime.limiter.withdraw("t")
-        here.runtime.redis.delete(*here.runtime.redis.keys("*pause*"))
-        here.pass_time("outbox")
-        flush_out(here)
-        assert kept(box, "leads")[0]["price"] == 7
-
-    @pytest.mark.parametrize("status", [500, 502, 504])
-    def test_a_fault_of_kommos_is_tried_again(self, asked: Callable[..., Worker], box: Sandbox, status: int) -> None:
-        lead = made(box, "leads", name="old")
-        here = asked(lambda kommo: kommo.later.leads.update(lead, price=7))
-        self.fail_once(here, Response(status, {"content-type": "text/html"}, b"<html>"))
-        here.pass_time("outbox")
-        flush_out(here)
-        assert here.dead() == []
-
-    def test_a_write_that_never_succeeds_is_given_up_in_the_end(self, asked: Callable[..., Worker]) -> None:
-        here = asked(lambda kommo: kommo.later.leads.update(5, price=7))
-        listen(here, lambda _request: Response(500, {}, b""))
-        for _ in range(ATTEMPTS):
-            flush(here.runtime)
-            here.pass_time("outbox")
-        (letter,) = here.dead()
-        assert (letter.reason, letter.attempt) == ("attempts_exhausted", ATTEMPTS)
-        assert is_empty(here)
-
-    @pytest.mark.parametrize("status", [401, 402])
-    def test_a_write_that_waits_for_a_person_is_never_given_up(self, asked: Callable[..., Worker], status: int) -> None:
-        here = asked(lambda kommo: kommo.later.leads.update(5, price=7))
-        listen(here, lambda _request: Response(status, {}, b""))
-        for _ in range(ATTEMPTS + 3):
-            flush(here.runtime)
-            here.pass_time("outbox")
-        assert here.dead() == []
-        assert not is_empty(here)
-
-    def test_without_a_token_writes_are_kept_and_looked_at_again_in_a_minute(
-        self, asked: Callable[..., Worker], lines: Lines
-    ) -> None:
-        here = asked(lambda kommo: kommo.later.leads.update(5, price=7), access_token=Secret())
-        flush(here.runtime)
-        assert here.due_in("outbox", "lead:5") == pytest.approx(60, abs=1)
-        assert here.stats()["writes_postpone"] == 1
-        assert "KOMMO_ACCESS_TOKEN" in lines.saying("writes wait for a token")[0]["error"]
-        here.pass_time("outbox")
-        (lease,) = here.runtime.outbox.take(ACCOUNT, "t").leases
-        assert (lease.failures, lease.crashes) == (0, 0)
-
-
-def test_a_write_that_cannot_be_read_is_kept_and_those_behind_it_go_on(asked: Callable[..., Worker]) -> None:
+@pytest.mark.parametrize("stored", [b"of another version", b"leads:update\nno JSON", b'leads:update\n{"id": 5}'])
+def test_writes_that_cannot_be_read_are_kept_each_for_itself_and_those_behind_them_go_on(
+    asked: Asking, stored: bytes
+) -> None:
     def reprice(kommo: Any) -> None:
-        kommo.later.leads.update(5, price=1)
-        kommo.later.leads.update(5, price=2)
+        for lead in (5, 6):
+            kommo.later.leads.update(lead, price=1)
+            kommo.later.leads.update(lead, price=2)
 
     here = asked(reprice)
-    wire = listen(here, lambda _request: Response(200, {}, b'{"id": 5}'))
-    here.runtime.redis.hset(here.runtime.keys.chains("outbox", ACCOUNT).items, "lead:5|1", b"of another version")
+    wire = listen(here, lambda _request: Response(200, {}, b'{"_embedded": {}}'))
+    for chain in ("lead:5", "lead:6"):
+        here.runtime.redis.hset(here.runtime.keys.chains("outbox", ACCOUNT).items, f"{chain}|1", stored)
     flush_out(here)
-    assert [body["price"] for body in wire.bodies("PATCH")] == [2]
-    assert [(letter.kind, letter.reason) for letter in here.dead()] == [("write", "unreadable")]
-    assert used(here) == [1, 1, 1]
+    prices = [one["price"] for body in wire.bodies("PATCH") for one in (body if isinstance(body, list) else [body])]
+    assert prices == [2, 2]
+    assert sorted(letter.item["chain"] for letter in here.dead()) == ["lead:5", "lead:6"]
+    assert {(letter.kind, letter.reason) for letter in here.dead()} == {("write", "unreadable")}
+    assert used(here)[0] <= 2
 
 
-class TestSlots:
-    def test_a_slot_is_used_for_every_call_and_for_nothing_else(
-        self, asked: Callable[..., Worker], box: Sandbox
-    ) -> None:
-        lead = made(box, "leads", name="old")
-        here = asked(lambda kommo: kommo.later.leads.update(lead, price=7))
-        flush_out(here)
-        assert used(here) == [1, 1, 1]
-
-    def test_a_slot_is_given_back_when_there_is_nothing_to_send(self, asked: Callable[..., Worker]) -> None:
-        here = asked(nothing)
-        ready = here.runtime.keys.queue("outbox", 0).ready
-        here.runtime.redis.zadd(ready, {str(ACCOUNT): 1})
-        flush(here.runtime)
-        assert used(here) == [0, 0, 0]
-        assert is_empty(here)
-
-    def test_calls_keep_to_the_limit(self, asked: Callable[..., Worker], box: Sandbox) -> None:
-        leads = [made(box, "leads", name=f"lead {number}") for number in range(12)]
-        here = asked(
-            lambda kommo: [kommo.later.leads.update(lead, price=1) for lead in leads],
-            rate_limits={"integration": 7, "account": 50, "ip": 50},
-        )
-        flush_out(here)
-        assert [lead["price"] for lead in kept(box, "leads")] == [1] * 12
-        assert box.peak <= 7
-
-    def test_waiting_for_a_slot_is_given_up_when_the_process_stops(self, asked: Callable[..., Worker]) -> None:
-        here = asked(lambda kommo: kommo.later.leads.update(5, price=7))
-        turnstile = here.runtime.clients.turnstile(ACCOUNT)
-        here.runtime.limiter.pause(turnstile.scopes[0], seconds=60)
-        threading.Timer(0.2, here.runtime.stopping.set).start()
-        flush(here.runtime)
-        assert not is_empty(here)
-        assert here.runtime.redis.zcard("kommo:{limits}:tickets") == 0
+def test_without_a_token_writes_are_kept_and_looked_at_again_in_a_minute(asked: Asking, lines: Lines) -> None:
+    here = asked(lambda kommo: kommo.later.leads.update(5, price=7), access_token=Secret())
+    flush(here.runtime)
+    flush(here.runtime)
+    assert "KOMMO_ACCESS_TOKEN" in lines.saying("writes wait")[0]["error"]
+    ready: Any = here.runtime.redis.zscore(here.runtime.keys.queue("outbox", 0).ready, str(ACCOUNT))
+    seconds, _ = here.runtime.redis.time()
+    assert ready / 1000 - seconds == pytest.approx(60, abs=2)
+    (pile,) = here.runtime.outbox.take_piles(ACCOUNT, "t", most=1, depth=1).piles
+    assert (pile.lease.failures, pile.lease.crashes) == (0, 0)
 
 
-class TestRedisAway:
-    def test_the_loop_ends_without_an_error_even_while_it_waits_for_a_slot(
-        self, worker: MakeWorker, lines: Lines
-    ) -> None:
-        with PrivateServer(fsync="no") as server, connect(server.url) as redis:
-            here = worker(Router(), redis=redis, subdomain="x", rate_limits={**FAST, "integration": 1})
-            put(here, ACCOUNT, 1)
-            scopes = here.runtime.clients.turnstile(ACCOUNT).scopes
-            here.runtime.limiter.pause(scopes[0], seconds=60)
-            killer = threading.Timer(0.3, server.kill)
-            killer.start()
-            flush(here.runtime)
-            killer.join()
-            assert lines.saying("loop ended")[0]["queue"] == "outbox"
-
-    def test_what_was_sent_is_recorded_once_redis_is_back_and_not_sent_again(self, worker: MakeWorker) -> None:
-        with PrivateServer(fsync="always") as server, connect(server.url) as redis:
-            here = worker(Router(), redis=redis, subdomain="x", rate_limits=FAST)
-            put(here, ACCOUNT, 1)
-            sent: list[str] = []
-            back = threading.Timer(0.4, server.start)
-
-            def cut(request: Request) -> Response:
-                sent.append(request.path)
-                server.kill()
-                back.start()
-                return Response(200, {}, b'{"id": 5}')
-
-            listen(here, cut)
-            flush(here.runtime)
-            back.join()
-            here.pass_time("outbox")
-            flush(here.runtime)
-            assert len(sent) == 1
-            assert here.stats()["writes_done"] == 1
-
-
-def test_a_call_is_told_with_what_asked_for_it(asked: Callable[..., Worker], box: Sandbox, lines: Lines) -> None:
+def test_a_call_is_told_with_what_asked_for_it(asked: Asking, box: Sandbox, lines: Lines) -> None:
     lead = made(box, "leads", name="old")
     flush_out(asked(lambda kommo: kommo.later.leads.update(lead, name="whispered")))
-    (line,) = lines.saying("api call")
-    assert (line["method"], line["status"], line["handler"], line["account"]) == ("PATCH", 200, "asks", ACCOUNT)
-    assert line["delivery"] == f"d-{ACCOUNT}-900001"
+    for line in (*lines.saying("api call"), *lines.saying("written")):
+        assert (line["method"], line["handler"], line["account"]) == ("PATCH", "asks", ACCOUNT)
+        assert line["delivery"] == f"d-{ACCOUNT}-900001"
+    assert (lines.saying("written")[0]["writes"], len(lines.saying("api call"))) == (1, 1)
     assert "whispered" not in lines.text
     assert box.token not in lines.text
 
 
-def test_scopes_are_those_of_integration_account_and_address(asked: Callable[..., Worker]) -> None:
+def test_scopes_are_those_of_integration_account_and_address(asked: Asking) -> None:
     here = asked(nothing, egress="gateway")
     assert here.runtime.clients.turnstile(ACCOUNT).scopes == (
         Scope(f"integration:c:{ACCOUNT}", 1000),

@@ -46,12 +46,16 @@ def ready(worker: Worker, queue: str, *accounts: int) -> None:
     worker.runtime.redis.zadd(worker.runtime.keys.queue(queue, 0).ready, {str(account): 1 for account in accounts})
 
 
+def noting(served: list[int]) -> Callable[[int, int], None]:
+    return lambda account, _more: served.append(account)
+
+
 class TestLoops:
     def test_accounts_are_served_until_none_is_due(self, worker: MakeWorker) -> None:
         here, served = worker(), list[int]()
         ready(here, "lanes", 1, 2, 3)
 
-        def serve(account: int) -> None:
+        def serve(account: int, _more: int) -> None:
             served.append(account)
             here.runtime.redis.zrem(here.runtime.keys.queue("lanes", 0).ready, str(account))
 
@@ -64,7 +68,7 @@ class TestLoops:
         here, served = worker(), list[int]()
         ready(here, "lanes", 1, 2, 3)
 
-        def serve(account: int) -> None:
+        def serve(account: int, _more: int) -> None:
             served.append(account)
             if len(served) == 9:
                 here.runtime.stopping.set()
@@ -75,7 +79,7 @@ class TestLoops:
     def test_a_loop_gives_its_thread_back_after_its_budget_and_asks_for_another(self, worker: MakeWorker) -> None:
         here, served = worker(), list[int]()
         ready(here, "lanes", 1)
-        serve_accounts(here.runtime, Loop("lanes", served.append), budget=0.05)
+        serve_accounts(here.runtime, Loop("lanes", noting(served)), budget=0.05)
         assert served
         assert here.hints.queues == ["run"]
 
@@ -83,9 +87,9 @@ class TestLoops:
         here, served = worker(threads=1), list[int]()
         ready(here, "lanes", 1)
 
-        def serve(account: int) -> None:
+        def serve(account: int, _more: int) -> None:
             served.append(account)
-            serve_accounts(here.runtime, Loop("lanes", served.append))
+            serve_accounts(here.runtime, Loop("lanes", noting(served)))
             here.runtime.stopping.set()
 
         serve_accounts(here.runtime, Loop("lanes", serve))
@@ -95,7 +99,7 @@ class TestLoops:
         here, served = worker(), list[int]()
         ready(here, "lanes", 1)
         here.runtime.stopping.set()
-        serve_accounts(here.runtime, Loop("lanes", served.append))
+        serve_accounts(here.runtime, Loop("lanes", noting(served)))
         assert served == []
 
     @pytest.mark.parametrize(("loops", "hints"), [(1, []), (2, ["run"])])
@@ -105,31 +109,42 @@ class TestLoops:
         here = worker()
         here.runtime.fleet.announce("p", {"lanes": loops}, [], sweep_ms=1)
         ready(here, "lanes", 1, 2)
-        serve_accounts(here.runtime, Loop("lanes", lambda _account: here.runtime.stopping.set()))
+        serve_accounts(here.runtime, Loop("lanes", lambda _account, _more: here.runtime.stopping.set()))
         assert here.hints.queues == hints
 
     def test_nothing_due_is_asked_about_as_long_as_something_may_come(self, worker: MakeWorker) -> None:
         here, served = worker(), list[int]()
         answers = iter([True, True, False])
 
-        def linger() -> bool:
+        def linger(_due_in_ms: int | None) -> bool:
             again = next(answers)
             if again:
                 ready(here, "outbox", 7)
             return again
 
-        def serve(account: int) -> None:
+        def serve(account: int, _more: int) -> None:
             served.append(account)
             here.runtime.redis.zrem(here.runtime.keys.queue("outbox", 0).ready, str(account))
 
         serve_accounts(here.runtime, Loop("outbox", serve, linger=linger))
         assert served == [7, 7]
 
+    def test_who_serves_is_told_how_many_others_wait(self, worker: MakeWorker) -> None:
+        here, told = worker(), list[int]()
+        ready(here, "lanes", 1, 2)
+
+        def serve(_: int, more: int) -> None:
+            told.append(more)
+            here.runtime.stopping.set()
+
+        serve_accounts(here.runtime, Loop("lanes", serve))
+        assert told == [1]
+
     def test_an_error_of_ours_comes_through_and_frees_the_place(self, worker: MakeWorker) -> None:
         here = worker(threads=1)
         ready(here, "lanes", 1)
 
-        def faulty(_account: int) -> None:
+        def faulty(_account: int, _more: int) -> None:
             raise ZeroDivisionError
 
         for _ in range(2):
@@ -140,7 +155,7 @@ class TestLoops:
         here = worker()
         ready(here, "lanes", 1)
 
-        def away(_account: int) -> None:
+        def away(_account: int, _more: int) -> None:
             raise StoreUnavailable("Redis cannot do it now: gone")
 
         serve_accounts(here.runtime, Loop("lanes", away))

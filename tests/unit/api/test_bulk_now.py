@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kommo.api.client import Client
 from kommo.api.entities import Reference
-from kommo.api.writing import send_many
+from kommo.api.resources.writing import send_many
 from kommo.errors import RequestError, ServerError, Unreachable
 
 API = "/api/v4"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kommo.api.claims import Claims, claims_of
+from kommo.api.tokens.claims import Claims, claims_of
 
 
 def token(payload: Any) -> str:

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kommo.api.activities import TASK_TYPES
 from kommo.api.constants import (
     EntityType,
     FieldType,
@@ -17,6 +16,7 @@ from kommo.api.constants import (
     likely_word,
     meant,
 )
+from kommo.api.resources.activities import TASK_TYPES
 from kommo.errors import RequestError
 from kommo.hooks.kinds import NOTE_TYPE_NAMES
 from kommo.hooks.kinds import TASK_TYPES as HEARD_TASK_TYPES

@@ -6,7 +6,7 @@ import pytest
 
 from kommo.api.client import Client
 from kommo.api.later import Later, Step
-from kommo.api.resources import asked
+from kommo.api.resources.now import asked
 from kommo.api.writes import Write
 from kommo.errors import RequestError
 

@@ -5,7 +5,7 @@ from threading import Barrier
 
 import pytest
 
-from kommo.api.metadata import LIFETIME_SECONDS, Field, Metadata, Pipeline, Stage, User
+from kommo.api.resources.metadata import LIFETIME_SECONDS, Field, Metadata, Pipeline, Stage, User
 from kommo.errors import Forbidden, RequestError
 
 PIPELINES = "/api/v4/leads/pipelines"

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from kommo.api.client import Client
 from kommo.api.entities import Reference
 from kommo.api.later import Later, Step
-from kommo.api.metadata import Metadata
-from kommo.api.names import Names, matching
+from kommo.api.resources.metadata import Metadata
+from kommo.api.resources.names import Names, matching
 from kommo.errors import RequestError
 
 PIPELINES = "/api/v4/leads/pipelines"

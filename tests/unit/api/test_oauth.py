@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from kommo.api.calls import NO_TURN
 from kommo.api.oauth import OAuth, TokenPair, code_request, host_of, pair_of, refresh_request, subdomain_request
-from kommo.api.pairs import REFRESH_SECONDS, is_nearly_over, with_pair, with_pair_of
 from kommo.api.protocol import Request, Response
+from kommo.api.tokens.pairs import REFRESH_SECONDS, is_nearly_over, with_pair, with_pair_of
 from kommo.errors import AccessEnded, ApiError, RateLimited, RequestError, ServerError, Unauthorized
 from kommo.store.account import Account
 from kommo.store.accounts import Credentials

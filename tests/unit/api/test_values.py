@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kommo.api.entities import Reference
-from kommo.api.names import Names
+from kommo.api.resources.names import Names
 from kommo.api.values import PENDING, custom_fields, links, tags, to_json
 from kommo.errors import RequestError
 

@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from kommo.settings import Settings
-from receiver.consent import consent_url
+from receiver.installs.consent import consent_url
 
 
 def url(**settings: str) -> str:

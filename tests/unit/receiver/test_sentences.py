@@ -6,8 +6,8 @@ from typing import get_args
 import pytest
 from flask import Flask
 
-from receiver import sentences
-from receiver.pages import Page, Tone, guarded
+from receiver.installs import sentences
+from receiver.installs.pages import Page, Tone, guarded
 
 PAGES = {
     "probed": sentences.probed(),

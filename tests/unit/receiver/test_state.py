@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kommo.errors import SignatureError
-from receiver.state import StateExpired, States
+from receiver.installs.state import StateExpired, States
 
 SECRET = "integration-secret"
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kommo.api.address import DOMAINS
-from receiver.visits import Arrival, Hint, Unusable, read_callback, read_disconnect, referer_host
+from receiver.installs.visits import Arrival, Hint, Unusable, read_callback, read_disconnect, referer_host
 
 CODE = "def50200" + "0a" * 300
 GOOD = {"code": CODE, "referer": "acme.kommo.com", "state": "s.t.u", "client_id": "c"}

@@ -10,3 +10,8 @@ def test_two_items_at_the_same_place_of_a_chain_leave_two_letters():
     assert len({letter.id for letter in letters}) == 2
     assert {letter.body for letter in letters} == {b"\xffbytes"}
     assert {(letter.reason, letter.error) for letter in letters} == {("unreadable", "ValueError: not JSON")}
+
+
+def test_so_do_those_of_several_chains_under_one_token():
+    leases = [Lease(7, chain, "same", 1, 0, 0, 0, b"\xffbytes") for chain in ("lead:1", "lead:2")]
+    assert len({unreadable("write", lease, ValueError("not JSON")).id for lease in leases}) == 2

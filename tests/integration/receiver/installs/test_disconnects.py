@@ -17,9 +17,9 @@ from kommo.store.inbox import Inbox
 from kommo.store.keys import Keys
 from kommo.store.parking import Parking
 from kommo.variables import Secret
-from receiver import disconnecting
-from receiver.calls import Calls
-from receiver.disconnecting import Disconnecting
+from receiver.installs import disconnecting
+from receiver.installs.calls import Calls
+from receiver.installs.disconnecting import Disconnecting
 from tests.integration.receiver.installs.surroundings import ACCOUNT, CLIENT, SECRET, Visit, Visitor
 from tests.integration.workers.logs import Lines
 from tests.waiting import wait_for

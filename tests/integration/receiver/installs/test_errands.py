@@ -8,9 +8,9 @@ from redis import Redis
 
 from kommo.errors import StoreUnavailable
 from kommo.store.connection import connect
-from receiver import background as background_module
-from receiver.background import Again, Background, Done
-from receiver.errands import HOLD_SECONDS, Errand, Errands
+from receiver.installs import background as background_module
+from receiver.installs.background import Again, Background, Done
+from receiver.installs.errands import HOLD_SECONDS, Errand, Errands
 from tests.integration.receiver.installs.surroundings import threads_of_errands
 from tests.waiting import wait_for
 

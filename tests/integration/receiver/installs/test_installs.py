@@ -14,7 +14,7 @@ from kommo.store.accounts import Account
 from kommo.store.connection import connect
 from kommo.store.server import PrivateServer
 from kommo.variables import Secret
-from receiver.installing import install_id
+from receiver.installs.installing import install_id
 from sandbox import Sandbox
 from tests.integration.receiver.installs.surroundings import (
     ACCOUNT,

@@ -1,0 +1,1 @@
+"""The doors' part of the command line: `kommo webhooks` and `kommo accounts`."""

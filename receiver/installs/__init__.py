@@ -1,0 +1,1 @@
+"""The installation doors: an account agrees, comes back with a code, and goes again."""
