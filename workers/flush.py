@@ -10,6 +10,7 @@ import structlog
 
 from kommo.api.bulk import BATCH, DEPTH
 from kommo.api.turnstile import AccountTurnstile, HeldSlot
+from kommo.api.writes import API
 from kommo.errors import NeedsAttention, RateLimited, SettingsError, StoreUnavailable
 from kommo.store.limiter import Slot, Wait
 from kommo.store.outbox import QUEUE, Piles
@@ -53,7 +54,7 @@ class _Flush:
         runtime = self._runtime
         turn_ends = time.monotonic() + TURN_SECONDS
         try:
-            if not runtime.outbox.has_work(account_id):
+            if not runtime.outbox.has_work(account_id, company_ms=0):
                 return
             turnstile = runtime.clients.turnstile(account_id, urgent=False)
             acquire: Acquire = partial(turnstile.acquire, _ALONE_SECONDS)
@@ -78,26 +79,46 @@ class _Flush:
 
         The slot comes first, so that writes asked for while it was waited for still join.
         """
-        tries = turnstile.admit("PATCH", "/api/v4")
-        slot = acquire()
-        if not isinstance(slot, Slot):
-            if tries:
-                turnstile.untried()
-            if slot is not None:
-                self._runtime.outbox.hold(account_id, seconds=slot.seconds)
+        tries = turnstile.admit("PATCH", API)
+        held = self._held(account_id, turnstile, acquire, tries=tries)
+        if held is None:
             return False
-        held = HeldSlot(turnstile, slot, tries=tries)
-        most, depth = (1, 1) if tries else (BATCH, DEPTH)
         try:
-            taken = self._runtime.outbox.take_piles(account_id, self._runtime.token(), most=most, depth=depth)
+            taken = self._take(account_id, tries=tries)
         except StoreUnavailable:
             held.give_back()
             raise
-        if not taken.piles:
+        if taken is None:
             held.give_back()
             return False
         self._under_way[self._pool.submit(self._send, taken, held)] = account_id
         return taken.more > 0 and not tries
+
+    def _held(self, account_id: int, turnstile: AccountTurnstile, acquire: Acquire, *, tries: bool) -> HeldSlot | None:
+        """Wait for a slot; None when there is none now, and the account is looked at again when there may be."""
+        slot: Slot | Wait | None = None
+        try:
+            slot = acquire()
+        finally:
+            if tries and not isinstance(slot, Slot):
+                turnstile.untried()
+        if isinstance(slot, Slot):
+            return HeldSlot(turnstile, slot, tries=tries)
+        if slot is not None:
+            self._runtime.outbox.hold(account_id, seconds=slot.seconds)
+        return None
+
+    def _take(self, account_id: int, *, tries: bool) -> Piles | None:
+        """Lease what one request can carry; None when there is nothing, or a write that still waits for company.
+
+        It has waited for a slot by now: only where one was free at once does it wait on for others to come along.
+        """
+        outbox = self._runtime.outbox
+        if not outbox.has_work(account_id):
+            return None
+        most, depth = (1, 1) if tries else (BATCH, DEPTH)
+        taken = outbox.take_piles(account_id, self._runtime.token(), most=most, depth=depth)
+        return taken if taken.piles else None
 
     def _send(self, taken: Piles, held: HeldSlot) -> None:
         try:

@@ -11,7 +11,7 @@ import structlog
 from kommo import log
 from kommo.api.bulk import Batch, pack
 from kommo.api.calls import Caller
-from kommo.api.doubt import search_for
+from kommo.api.doubt import may_be_done, search_for
 from kommo.api.turnstile import HeldSlot
 from kommo.api.writes import Write
 from kommo.errors import Action, ApiError, KommoError, NotFound, Refused, StoreUnavailable
@@ -21,7 +21,7 @@ from kommo.store.outbox import FAILED, Pile, PileOutcome, Piles
 from workers.letters import unreadable
 from workers.patience import patiently
 from workers.runtime import Runtime
-from workers.sending import Load, dead, done, failed, found, may_be_done, sort_out
+from workers.sending import Load, dead, done, failed, found, sort_out
 
 _log = structlog.get_logger(__name__)
 #: Seconds a request may take in all before its leases are given up: longer than a call's deadline, and twice that for

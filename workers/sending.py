@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
 
 from kommo.api.bulk import Batch, mergeable, target_of
-from kommo.api.transport import NO_ANSWER
+from kommo.api.doubt import may_be_done
 from kommo.api.writes import Write
-from kommo.errors import Action, ApiError, RequestError, ServerError, StoreUnavailable, TryLater, Unreachable, named
+from kommo.errors import Action, ApiError, RequestError, StoreUnavailable, TryLater, named
 from kommo.store.outbox import ALONE, DOUBTFUL, FAILED, RESULT_SECONDS, Pile, PileOutcome
 from workers.backoff import backoff_ms
 from workers.letters import given_up
@@ -23,9 +22,6 @@ ATTEMPTS: Final = 16
 _NEEDS_MS: Final = 200
 #: What is nobody's failure: the account or the limit has to be ready again first, and is looked after elsewhere.
 _NOT_NOW: Final = frozenset({Action.RENEW, Action.PARK, Action.PARK_PAYMENT, Action.STOP, Action.SLOW_DOWN})
-
-#: Statuses of a ServerError with which nothing was done; with 4xx it has a code that is worth a retry.
-_NOTHING_DONE: Final = frozenset({*range(400, 500), HTTPStatus.SERVICE_UNAVAILABLE})
 
 
 @dataclass(frozen=True)
@@ -129,6 +125,9 @@ def _given_up(loads: Sequence[Load], reason: str, error: Exception) -> list[Pile
     """Give up the only write there is; of several, nobody knows whose fault it was: each goes alone."""
     if len(loads) == 1 and len(loads[0].writes) == 1:
         return [dead(loads[0].pile, loads[0].head, reason, named(error), error)]
+    if reason == "sending_failed" and loads[0].head.action == "create":
+        # A fault of ours may have come after the sending.
+        return [PileOutcome(load.pile.lease, "postpone", mark=DOUBTFUL, marked=len(load.writes)) for load in loads]
     return [_alone(load, len(load.writes)) for load in loads]
 
 
@@ -167,13 +166,6 @@ def _again(load: Load, error: ApiError) -> PileOutcome:
 def _delay(load: Load, error: ApiError | None) -> int:
     after = error.after if isinstance(error, TryLater) else None
     return backoff_ms(load.pile.lease.failures + 1, at_least=after)
-
-
-def may_be_done(error: Exception) -> bool:
-    """Say whether Kommo may have done the work all the same: the answer was lost, broken, or says nothing of it."""
-    if isinstance(error, Unreachable):
-        return error.code == NO_ANSWER
-    return isinstance(error, ServerError) and error.status not in _NOTHING_DONE
 
 
 def dead(pile: Pile, write: Write, reason: str, sentence: str, error: Exception | None = None) -> PileOutcome:

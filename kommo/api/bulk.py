@@ -15,7 +15,7 @@ from kommo.errors import RequestError
 #: Entities in one request.
 BATCH: Final = 50
 #: Writes to one entity that are merged into one patch at most; more only make the next request wait.
-DEPTH: Final = 200
+DEPTH: Final = 100
 
 _FIELDS: Final = "custom_fields_values"
 _STAGE: Final = frozenset({"pipeline_id", "status_id"})

@@ -10,6 +10,7 @@ from kommo.api.address import api_base
 from kommo.api.calls import Caller, Turnstile
 from kommo.api.client import Client
 from kommo.api.coalescing import Coalescer
+from kommo.api.doubt import may_be_done
 from kommo.api.later import Later
 from kommo.api.oauth import OAuth
 from kommo.api.per_account import PerAccount
@@ -19,7 +20,7 @@ from kommo.api.tokens.access import AccountTokens
 from kommo.api.transport import HttpTransport, Transport
 from kommo.api.turnstile import AccountTurnstile
 from kommo.api.ways import Ways
-from kommo.errors import RequestError, SettingsError, Unauthorized
+from kommo.errors import KommoError, RequestError, SettingsError, Unauthorized
 from kommo.settings import Settings
 from kommo.store.accounts import Accounts, Credentials
 from kommo.store.brakes import Brakes
@@ -113,9 +114,15 @@ class Clients:
     def send(self, account_id: int, call: Call) -> Any:
         """Make a call now; what it writes is known as our own before its webhook can come."""
         method, path, _, json, _ = call
-        if method != "GET":
-            self._shared.echoes.expect(account_id, method, path, json)
-        return self.caller(account_id)(*call)
+        if method == "GET":
+            return self.caller(account_id)(*call)
+        expected = self._shared.echoes.expect(account_id, method, path, json)
+        try:
+            return self.caller(account_id)(*call)
+        except KommoError as error:
+            if not may_be_done(error):
+                self._shared.echoes.withdraw(expected)
+            raise
 
     def close(self) -> None:
         self._transport.close()

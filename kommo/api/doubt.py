@@ -7,18 +7,30 @@ a task and a note by their entity and text, a lead, contact or company by the ma
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Final
 
 from kommo.api.entities import PLURALS
 from kommo.api.protocol import Params
+from kommo.api.transport import NO_ANSWER
 from kommo.api.writes import API, Write
+from kommo.errors import ServerError, Unreachable
 
 #: How far Kommo's clock may be behind ours.
 _CLOCKS: Final = timedelta(minutes=2)
 #: Newest entities that are looked through.
 _NEWEST: Final = 50
+#: Statuses of a ServerError with which nothing was done; with 4xx it has a code that is worth a retry.
+_NOTHING_DONE: Final = frozenset({*range(400, 500), HTTPStatus.SERVICE_UNAVAILABLE})
 #: What of a task and a note has to be the same.
 _SAME: Final = {"tasks": ("text", "complete_till", "task_type_id"), "notes": ("note_type",)}
+
+
+def may_be_done(error: Exception) -> bool:
+    """Say whether Kommo may have done the work all the same: the answer was lost, broken, or says nothing of it."""
+    if isinstance(error, Unreachable):
+        return error.code == NO_ANSWER
+    return isinstance(error, ServerError) and error.status not in _NOTHING_DONE
 
 
 @dataclass(frozen=True)

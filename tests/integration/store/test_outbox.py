@@ -351,7 +351,7 @@ def test_racing_takers_keep_the_order_of_every_entity_and_never_send_one_twice_a
     for start in range(0, each, 4):
         ask(*((f"lead:{n}", PATCH, f"{n}/{place}") for n in range(entities) for place in range(start, start + 4)))
     under_way: set[str] = set()
-    done: defaultdict[str, list[int]] = defaultdict(list)
+    done: defaultdict[str, list[tuple[int, list[int]]]] = defaultdict(list)
     lock = threading.Lock()
     faults: list[str] = []
 
@@ -370,7 +370,9 @@ def test_racing_takers_keep_the_order_of_every_entity_and_never_send_one_twice_a
             for pile, recorded in zip(piles, came, strict=True):
                 if recorded:
                     entity, _, _ = pile.items[0].decode().partition("/")
-                    done[entity] += [int(item.decode().partition("/")[2]) for item in pile.items]
+                    # By its place in the chain: two threads may come here in another order than they sent in.
+                    places = [int(item.decode().partition("/")[2]) for item in pile.items]
+                    done[entity].append((pile.lease.seq, places))
 
     def work(name: str) -> None:
         with connect(redis_server.url) as client:
@@ -393,4 +395,5 @@ def test_racing_takers_keep_the_order_of_every_entity_and_never_send_one_twice_a
     for thread in threads:
         thread.join(60)
     assert faults == []
-    assert done == {str(n): list(range(each)) for n in range(entities)}
+    sent = {entity: [place for _, places in sorted(piles) for place in places] for entity, piles in done.items()}
+    assert sent == {str(n): list(range(each)) for n in range(entities)}
