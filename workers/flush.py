@@ -13,7 +13,7 @@ from kommo.api.turnstile import AccountTurnstile, HeldSlot
 from kommo.api.writes import API
 from kommo.errors import NeedsAttention, RateLimited, SettingsError, StoreUnavailable
 from kommo.store.limiter import Slot, Wait
-from kommo.store.outbox import QUEUE, Piles
+from kommo.store.outbox import COMPANY_MS, QUEUE, Piles
 from workers.loop import TURN_SECONDS, Loop, serve_accounts
 from workers.request import Request
 from workers.runtime import Runtime
@@ -79,12 +79,12 @@ class _Flush:
 
         The slot comes first, so that writes asked for while it was waited for still join.
         """
-        tries = turnstile.admit("PATCH", API)
+        tries, began = turnstile.admit("PATCH", API), time.monotonic()
         held = self._held(account_id, turnstile, acquire, tries=tries)
         if held is None:
             return False
         try:
-            taken = self._take(account_id, tries=tries)
+            taken = self._take(account_id, tries=tries, waited_ms=int((time.monotonic() - began) * 1000))
         except StoreUnavailable:
             held.give_back()
             raise
@@ -108,13 +108,13 @@ class _Flush:
             self._runtime.outbox.hold(account_id, seconds=slot.seconds)
         return None
 
-    def _take(self, account_id: int, *, tries: bool) -> Piles | None:
+    def _take(self, account_id: int, *, tries: bool, waited_ms: int) -> Piles | None:
         """Lease what one request can carry; None when there is nothing, or a write that still waits for company.
 
-        It has waited for a slot by now: only where one was free at once does it wait on for others to come along.
+        While a slot was waited for, company could come: only where one was free at once does a write wait for it now.
         """
         outbox = self._runtime.outbox
-        if not outbox.has_work(account_id):
+        if waited_ms < COMPANY_MS and not outbox.has_work(account_id):
             return None
         most, depth = (1, 1) if tries else (BATCH, DEPTH)
         taken = outbox.take_piles(account_id, self._runtime.token(), most=most, depth=depth)

@@ -17,8 +17,8 @@ from kommo.store.scripts import Call, Scripts
 
 #: ms a slot stays taken when its holder dies: longer than any call may last.
 SLOT_LEASE_MS: Final = 40_000
-#: ms after the answer until a slot is free: the second in which Kommo counts, and a little for the clock's rounding.
-COOL_DOWN_MS: Final = 1_002
+#: ms after the answer until a slot is free: the second in which Kommo counts, and one for the clock's rounding.
+COOL_DOWN_MS: Final = 1_001
 #: ms after which a waiter that does not ask again has lost its place.
 TICKET_MS: Final = 2_500
 #: Seconds for which a slot is offered back to a Redis that is away.
@@ -26,7 +26,7 @@ RELEASE_SECONDS: Final = 10.0
 #: How far ahead of others a call in a handler comes, in ms: before every later write that has waited for less.
 HEAD_START_MS: Final = 10_000
 #: The share of a second over which writes for later are spread, so that who comes next has not long to wait.
-SPACING: Final = 0.3
+SPACING: Final = 0.8
 TAG: Final = "kommo:{limits}"
 _TICKETS: Final = f"{TAG}:tickets"
 
