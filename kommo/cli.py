@@ -6,9 +6,10 @@ from typing import Final
 import click
 
 from kommo import __version__
-from kommo.errors import KommoError
+from kommo.errors import KommoError, StoreUnavailable
 
 GROUP: Final = "kommo.commands"
+_CHECK_REDIS: Final = " Check REDIS_URL, and that the server there runs and lets this machine in."
 
 
 class _Commands(click.Group):
@@ -35,5 +36,7 @@ def main() -> None:
     """Run the command line; an error of ours is a sentence, not a traceback."""
     try:
         _kommo()
+    except StoreUnavailable as error:
+        raise SystemExit(f"kommo: {error}{_CHECK_REDIS}") from None
     except KommoError as error:
         raise SystemExit(f"kommo: {error}") from None

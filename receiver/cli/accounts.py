@@ -50,7 +50,11 @@ def accounts() -> None:
 def list_() -> None:
     """Show every account: its state, when its tokens end, what waits, and its limits."""
     with opened(settings_of_environment(need=_NEEDED)) as desk:
-        Console().print(table_of(desk, now=time.time()))
+        table = table_of(desk, now=time.time())
+    if table.row_count:
+        Console().print(table)
+    else:
+        click.echo("No account yet: open /oauth/start, or `kommo accounts add`, or set KOMMO_ACCOUNT_ID and its token.")
 
 
 @accounts.command()

@@ -254,9 +254,9 @@ class TestList:
         ended = run("list")
         assert (ended.status, "KOMMO_TOKEN_KEYS has no key" in ended.text) == (0, True)
 
-    def test_without_accounts_there_is_an_empty_table(self, run: Run) -> None:
+    def test_without_accounts_it_says_how_to_get_one(self, run: Run) -> None:
         ended = run("list")
-        assert (ended.status, "subdomain" in ended.text) == (0, True)
+        assert (ended.status, "kommo accounts add" in ended.text) == (0, True)
 
 
 class TestRemove:
