@@ -3,16 +3,15 @@
 import configparser
 import inspect
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from types import ModuleType, NoneType, UnionType
-from typing import Any, NamedTuple, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
 
+import click
 import pytest
-from flask import Flask
 
-from kommo.errors import DecodeError
 from kommo.hooks.entities import (
     Attachment,
     Author,
@@ -34,98 +33,31 @@ from kommo.hooks.kinds import NOTE_TYPE_NAMES
 from kommo.hooks.normalise import normalise
 from kommo.router import ATTEMPTS, RESERVED, TIMEOUT_SECONDS, Router
 from kommo.settings import Settings
-from kommo.store.connection import connect
-from kommo.store.fleet import Fleet
-from kommo.store.keys import Keys
-from kommo.store.server import PrivateServer
 from kommo.variables import ALL_WEBHOOK_EVENTS, Variables
+from receiver.cli.accounts import SECRET_VARIABLE, TOKEN_VARIABLE, accounts
 from receiver.cli.webhooks import webhooks
-from receiver.health import Health, blueprint
-
-ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-_CODE = re.compile(r"`([^`\n]+)`")
-
-
-class Table(NamedTuple):
-    """A table, and the heading that it stands under."""
-
-    heading: str
-    columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-
-
-def page(name: str) -> str:
-    return (ROOT / name).read_text("utf-8")
-
-
-def prose(text: str) -> str:
-    return _FENCE.sub("", text)
-
-
-def commands(text: str) -> str:
-    """Everything that a page shows as something to type: inline code and shell blocks."""
-    shell = [block for language, block in _FENCE.findall(text) if language == "sh"]
-    return "\n".join([*_CODE.findall(prose(text)), *shell])
-
-
-def tables(text: str) -> list[Table]:
-    found: list[Table] = []
-    heading, inside = "", False
-    for line in prose(text).splitlines():
-        if line.startswith("#"):
-            heading = line.lstrip("#").strip()
-        cells = tuple(cell.strip() for cell in line.strip("|").split("|")) if line.startswith("|") else ()
-        if cells and not inside:
-            found.append(Table(heading, cells, []))
-        elif cells and set("".join(cells)) - set("-"):
-            found[-1].rows.append(cells)
-        inside = bool(cells)
-    return found
-
-
-def rows(name: str, *columns: str) -> list[tuple[str, ...]]:
-    return [row for table in tables(page(name)) if table.columns == columns for row in table.rows]
-
-
-def code_in(cell: str) -> list[str]:
-    return _CODE.findall(cell)
-
-
-def anchors(text: str) -> set[str]:
-    """Make the anchors of a page's headings the way GitHub does."""
-    titles = re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
-
-
-@dataclass(frozen=True)
-class Block:
-    """A block of Python on a page."""
-
-    page: str
-    number: int
-    source: str
-
-    def run(self) -> ModuleType:
-        module = ModuleType(f"{Path(self.page).stem}_{self.number}")
-        exec(compile(self.source, f"{self.page}#{self.number}", "exec"), module.__dict__)  # noqa: S102 - our own page
-        return module
-
-
-def python_blocks() -> Iterator[Block]:
-    for path in PAGES:
-        sources = [block for language, block in _FENCE.findall(path.read_text("utf-8")) if language == "python"]
-        yield from (Block(str(path.relative_to(ROOT)), number, source) for number, source in enumerate(sources, 1))
-
+from tests.unit.pages import (
+    FENCE,
+    LINK,
+    PAGES,
+    ROOT,
+    Block,
+    anchors,
+    code_in,
+    commands,
+    page,
+    prose,
+    python_blocks,
+    rows,
+    tables,
+)
 
 BLOCKS = list(python_blocks())
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_link_leads_to_a_file_and_a_heading_of_it(path: Path) -> None:
-    links = [link for link in _LINK.findall(prose(path.read_text("utf-8"))) if "://" not in link]
+    links = [link for link in LINK.findall(prose(path.read_text("utf-8"))) if "://" not in link]
     for link in links:
         file, _, anchor = link.partition("#")
         target = (path.parent / file).resolve() if file else path
@@ -136,7 +68,7 @@ def test_every_link_leads_to_a_file_and_a_heading_of_it(path: Path) -> None:
 
 
 def test_every_document_is_linked_from_the_readme() -> None:
-    linked = {(ROOT / link.partition("#")[0]).resolve() for link in _LINK.findall(page("README.md"))}
+    linked = {(ROOT / link.partition("#")[0]).resolve() for link in LINK.findall(page("README.md"))}
     assert set(PAGES) - {ROOT / "README.md"} <= linked
 
 
@@ -159,9 +91,13 @@ def test_some_block_defines_a_router_and_some_block_tests_it() -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_make_target_that_is_named_exists(path: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):.*##", page("Makefile"), re.MULTILINE))
-    named = set(re.findall(r"(?:^|\s)make ([a-z-]+)", commands(path.read_text("utf-8"))))
+    named = set(re.findall(r"^make ([a-z-]+)", commands(path.read_text("utf-8")), re.MULTILINE))
     assert targets
     assert named <= targets
+
+
+#: The commands of `kommo` that have commands of their own.
+GROUPS: Mapping[str, click.Group] = {"accounts": accounts, "webhooks": webhooks}
 
 
 def _entry_points() -> set[str]:
@@ -173,16 +109,16 @@ def _entry_points() -> set[str]:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_every_command_of_kommo_that_is_named_exists(path: Path) -> None:
-    for command, sub in re.findall(r"(?:^|[\s/])kommo ([a-z]+)(?: ([a-z]+))?", commands(path.read_text("utf-8"))):
+    for command, sub in re.findall(r"(?:^|[\s/])kommo ([a-z]+)(?: ([a-z-]+))?", commands(path.read_text("utf-8"))):
         assert command in _entry_points(), f"kommo {command}"
-        if command == "webhooks" and sub:
-            assert sub in webhooks.commands, f"kommo webhooks {sub}"
+        if command in GROUPS and sub:
+            assert sub in GROUPS[command].commands, f"kommo {command} {sub}"
 
 
 def test_every_command_of_kommo_is_named_somewhere() -> None:
     everything = "\n".join(commands(path.read_text("utf-8")) for path in PAGES)
-    for command in [*_entry_points(), *(f"webhooks {sub}" for sub in webhooks.commands)]:
-        assert f"kommo {command}" in everything
+    subs = [f"{command} {sub}" for command, group in GROUPS.items() for sub in group.commands]
+    assert {command for command in [*_entry_points(), *subs] if f"kommo {command}" not in everything} == set()
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/run-a-fleet.md"])
@@ -192,7 +128,7 @@ def test_the_processes_are_started_as_the_procfile_says(name: str) -> None:
 
 
 def test_the_folders_of_the_readme_are_there() -> None:
-    (tree,) = [block for language, block in _FENCE.findall(page("README.md")) if not language]
+    (tree,) = [block for language, block in FENCE.findall(page("README.md")) if not language]
     assert all((ROOT / line.split()[0]).is_dir() for line in tree.splitlines())
 
 
@@ -224,6 +160,12 @@ def test_the_defaults_on_the_page_are_those_of_the_code() -> None:
 
 def test_the_example_environment_names_only_variables_that_are_read() -> None:
     assert set(re.findall(r"^(\w+)=", page(".env.example"), re.MULTILINE)) <= set(_variables())
+
+
+def test_every_other_name_of_ours_that_a_page_gives_is_read_somewhere() -> None:
+    named = {name for path in PAGES for name in re.findall(r"\bKOMMO_[A-Z_]+\b", path.read_text("utf-8"))}
+    later = set(code_in(page("docs/settings.md").partition("## Names kept for later")[2]))
+    assert named - set(_variables()) - later == {SECRET_VARIABLE, TOKEN_VARIABLE}
 
 
 def test_names_kept_for_later_are_taken_without_a_warning() -> None:
@@ -337,55 +279,3 @@ def test_every_option_of_a_handler_is_on_the_page_of_handlers_with_its_default()
 def test_options_of_later_releases_are_called_so() -> None:
     (sentence,) = re.findall(r"^.*are kept for later releases.*$", page("docs/handlers.md"), re.MULTILINE)
     assert set(code_in(sentence)) == {f"{name}=" for name in RESERVED}
-
-
-# Trouble
-
-
-SOURCES = "\n".join(
-    path.read_text("utf-8") for room in ("kommo", "receiver", "workers") for path in sorted((ROOT / room).rglob("*.py"))
-)
-
-
-def _reasons() -> set[str]:
-    """Every reason that the page of troubleshooting explains, whatever it is a reason for."""
-    found = rows("docs/troubleshooting.md", "reason", "what to do")
-    letters = rows("docs/troubleshooting.md", "kind", "reason", "what it means")
-    return {
-        reason for cell in [cell for cell, _ in found] + [cell for _, cell, _ in letters] for reason in code_in(cell)
-    }
-
-
-@pytest.mark.parametrize(
-    "message", [code for cell, *_ in rows("docs/run-a-fleet.md", "`message`", "who", "when") for code in code_in(cell)]
-)
-def test_every_line_of_the_log_that_is_named_is_written(message: str) -> None:
-    assert f'"{message}"' in SOURCES
-
-
-def test_every_reason_that_is_explained_is_given_somewhere() -> None:
-    numbered = {reason for reason in _reasons() if re.search(r"=[0-9]", reason)}
-    assert {reason for reason in _reasons() - numbered if f'"{reason}"' not in SOURCES} == set()
-
-
-def test_every_reason_of_a_delivery_that_cannot_be_decoded_is_explained() -> None:
-    kinds: list[type[DecodeError]] = [DecodeError, *DecodeError.__subclasses__()]
-    assert {kind.reason for kind in kinds} <= _reasons()
-
-
-def test_every_reason_for_degraded_is_explained() -> None:
-    with PrivateServer() as server:
-        redis = connect(server.url)
-        for name, value in {"appendonly": "no", "maxmemory": "1gb", "maxmemory-policy": "allkeys-lru"}.items():
-            redis.config_set(name, value)
-        redis.zadd(Keys().queue("lanes", 0).ready, {"1": 1})
-        fleet = Fleet(redis)
-        app = Flask(__name__)
-        app.register_blueprint(blueprint(Health(redis, fleet, Keys())))
-        without_workers = app.test_client().get("/health/ready").get_json()["reasons"]
-        fleet.check_shards(4)
-        fleet.announce("worker", {}, [], sweep_ms=1000)
-        with_one = app.test_client().get("/health/ready").get_json()["reasons"]
-        redis.close()
-    assert len({*without_workers, *with_one}) == 5
-    assert {*without_workers, *with_one} <= _reasons()
