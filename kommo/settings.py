@@ -26,6 +26,9 @@ _RESERVED: Final = frozenset(
         "KOMMO_CHANNEL_SECRET",
         "KOMMO_TRUSTED_PROXIES",
         "KOMMO_ALERT_URL",
+        # Read by `kommo accounts`.
+        "KOMMO_ACCOUNT_SECRET",
+        "KOMMO_ACCOUNT_TOKEN",
     }
 )
 

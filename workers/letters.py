@@ -19,7 +19,13 @@ def unreadable(kind: Kind, lease: Lease, error: Exception) -> DeadLetter:
     It is named after lease and chain: a chain that was empty counts its items anew, one token leases many chains, and
     no letter may replace another.
     """
-    _log.error("given up", reason="unreadable", account=lease.account_id, chain=lease.chain, exc_info=error)
+    _log.error(
+        "write given up" if kind == "write" else "given up",
+        reason="unreadable",
+        account=lease.account_id,
+        chain=lease.chain,
+        exc_info=error,
+    )
     return DeadLetter(
         id=f"{lease.token}.{lease.chain}",
         kind=kind,

@@ -9,7 +9,7 @@ from typing import Any, Final
 import structlog
 
 from kommo.api.calls import NO_TURN
-from kommo.errors import ApiError, Refused, Reject, RequestError, Retry, TryLater, named
+from kommo.errors import ApiError, NeedsAttention, Refused, Reject, RequestError, Retry, TryLater, named
 from kommo.hooks.events import Event
 from kommo.router import Handler
 from kommo.store.chains import Lease
@@ -68,6 +68,11 @@ def ending_of(error: BaseException, lease: Lease, handler: Handler) -> Ending:
         return Ending("again", delay_ms=backoff_ms(lease.runs + 1, at_least=error.after))
     if isinstance(error, Refused | RequestError):
         return _given_up("refused", error)
+    if isinstance(error, NeedsAttention):
+        # A person has to pay, or to install anew: that is no failure of the handler, and the event is kept till then.
+        delay = backoff_ms(lease.runs + 1)
+        _log.warning("handler waits for a person", error=named(error), in_ms=delay)
+        return Ending("again", delay_ms=delay)
     failures = lease.failures + 1
     if failures >= handler.attempts:
         return _given_up("attempts_exhausted", error)

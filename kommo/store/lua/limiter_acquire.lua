@@ -8,8 +8,8 @@
 --                                        "!": then the scope is blocked until limiter_block's careful call has worked
 --              KEYS[5i]   less   string  how many slots fewer there are for a while, after answers 429; gone by itself
 -- KEYS[last]    tickets zset    ticket -> ms at which it expires, over all scopes
--- ARGV: slot, ticket, lease (ms), life of a ticket (ms), head start (ms), spacing (share of a second), then the
---       limit of each scope
+-- ARGV: slot, ticket, lease (ms), life of a ticket (ms), head start (ms), spacing (see below), then the limit of
+--       each scope
 -- Returns {0, 0, 0} when the slots are taken, {ms to wait before asking again, 0, number of the first scope that has
 -- none}, or {0, ms, 0} when Kommo wants to be left alone for longer than anybody should wait here.
 --
@@ -19,9 +19,9 @@
 -- before all that have waited for less than that. A call that another scope holds up keeps no place here. A ticket that
 -- does not ask again expires, so that a dead waiter holds up nobody.
 --
--- Who asks for spacing takes the second half of a scope's slots one after another, spread over that share of a second:
--- taken all at once they would all be free at once, and whoever came right after would wait for a whole second. It costs
--- nothing of the rate, as each slot comes back at its own time.
+-- Who asks for spacing takes the second half of a scope's slots one after another, that share of a second divided by the
+-- limit apart: taken all at once they would all be free at once, and whoever came right after would wait for a whole
+-- second. Below a share of 1 it costs nothing of the rate, as each slot comes back at its own time.
 
 -- How long a waiter sleeps at most before it asks again: slots in use free earlier than their lease says.
 local LONGEST_WAIT_MS = 50

@@ -10,6 +10,7 @@ from kommo.errors import (
     BadRequest,
     Forbidden,
     NotFound,
+    AccessEnded,
     PaymentRequired,
     RateLimited,
     Reject,
@@ -51,8 +52,9 @@ def said_no(kind: type[ApiError], *, after: float | None = None) -> ApiError:
         (said_no(Unreachable), "failed", ""),
         (said_no(RateLimited), "failed", ""),
         (said_no(ServerError), "failed", ""),
-        (said_no(Unauthorized), "failed", ""),
-        (said_no(PaymentRequired), "failed", ""),
+        (said_no(Unauthorized), "again", ""),
+        (said_no(AccessEnded), "again", ""),
+        (said_no(PaymentRequired), "again", ""),
         (ValueError("bug"), "failed", ""),
         (TimeoutError(), "failed", ""),
     ],
@@ -82,6 +84,10 @@ def test_a_call_that_got_no_turn_is_no_failure() -> None:
 
 def test_a_retry_uses_up_nothing() -> None:
     assert ending_of(Retry(), lease(runs=99, failures=7, crashes=7), handler(attempts=1)).verb == "again"
+
+
+def test_waiting_for_a_person_uses_up_nothing() -> None:
+    assert ending_of(said_no(PaymentRequired), lease(runs=99, failures=7), handler(attempts=1)).verb == "again"
 
 
 def test_kommos_own_time_counts_only_where_kommo_gave_one() -> None:
