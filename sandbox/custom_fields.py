@@ -1,6 +1,6 @@
 """The definitions of custom fields that the account begins with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -25,6 +25,8 @@ class CustomField:
     sort: int = 0
     is_api_only: bool = False
     group_id: str | None = None
+    #: What the definition says besides, as the API names it.
+    more: dict[str, Any] = field(default_factory=dict)
 
     def choice(self, raw: dict[str, Any]) -> Enum | None:
         """Return the choice that a value names by id, code or text; the first one when it names none."""

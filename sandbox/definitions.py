@@ -1,7 +1,11 @@
 """What the account is made of, as the API shows it: pipelines, people, definitions, lists, the account itself."""
 
+from uuid import NAMESPACE_OID, uuid5
+
+from sandbox import account
 from sandbox.custom_fields import CustomField
-from sandbox.directory import INTEGRATION_USER, Pipeline, Role, Stage, User
+from sandbox.directory import Pipeline, Role, Stage, User
+from sandbox.rights import complete
 from sandbox.state import Json, State
 from sandbox.subscriptions import Webhook
 
@@ -46,9 +50,9 @@ class Definitions:
         }
 
     def user(self, user: User, *, with_: frozenset[str] = frozenset()) -> Json:
-        """Return a user with their rights; `with_` may name role and group."""
+        """Return a user with their rights; `with_` may name role, group, uuid and amojo_id."""
         rights = {
-            **full_rights(),
+            **complete({}),
             "is_admin": user.is_admin,
             "is_free": False,
             "is_active": True,
@@ -56,15 +60,22 @@ class Definitions:
             "role_id": user.role_id,
         }
         plain = {"id": user.id, "name": user.name, "email": user.email, "lang": "en", "rights": rights}
+        asked: Json = {
+            name: str(uuid5(NAMESPACE_OID, f"{name}/{user.id}")) for name in ("uuid", "amojo_id") if name in with_
+        }
         roles = [self.role(role) for role in self._state.directory.roles if role.id == user.role_id]
         inner: Json = {**({"roles": roles} if "role" in with_ else {}), **({"groups": []} if "group" in with_ else {})}
-        links = self.links(f"users/{user.id}")
-        return {**plain, "_links": links, "_embedded": inner} if inner else {**plain, "_links": links}
+        embedded = {"_embedded": inner} if inner else {}
+        return {**plain, **asked, "_links": self.links(f"users/{user.id}"), **embedded}
 
-    def role(self, role: Role) -> Json:
-        """Return a role."""
-        rights = {**full_rights(), **role.rights}
-        return {"id": role.id, "name": role.name, "rights": rights, "_links": self.links(f"roles/{role.id}")}
+    def role(self, role: Role, *, with_: frozenset[str] = frozenset()) -> Json:
+        """Return a role; `with_` may name users."""
+        plain = {"id": role.id, "name": role.name, "rights": complete(role.rights)}
+        shown = {**plain, "_links": self.links(f"roles/{role.id}")}
+        if "users" not in with_:
+            return shown
+        users = [self.user(user) for user in self._state.directory.users if user.role_id == role.id]
+        return {**shown, "_embedded": {"users": users}}
 
     def webhook(self, hook: Webhook) -> Json:
         """Return a registered webhook."""
@@ -81,8 +92,13 @@ class Definitions:
         }
 
     def custom_field(self, field: CustomField, kind: str) -> Json:
-        """Return the definition of a custom field."""
-        enums = [{"id": enum.id, "value": enum.value, "sort": index} for index, enum in enumerate(field.enums)]
+        """Return the definition of a custom field of a kind, or of a list under `catalogs/{id}`."""
+        enums = [
+            {"id": enum.id, "value": enum.value, "sort": index, "code": enum.code}
+            for index, enum in enumerate(field.enums)
+        ]
+        entity_type, _, catalog_id = kind.partition("/")
+        in_list = {"catalog_id": int(catalog_id), "is_visible": True, "is_required": False} if catalog_id else {}
         return {
             "id": field.id,
             "name": field.name,
@@ -96,68 +112,45 @@ class Definitions:
             "required_statuses": [],
             "is_deletable": field.code is None,
             "is_predefined": field.code is not None,
-            "entity_type": kind,
+            "entity_type": entity_type,
             "tracking_callback": None,
             "remind": None,
             "triggers": [],
             "currency": None,
             "hidden_statuses": [],
             "chained_lists": None,
+            **in_list,
+            **field.more,
             "_links": self.links(f"{kind}/custom_fields/{field.id}"),
         }
 
-    def account(self, *, with_: frozenset[str] = frozenset()) -> Json:
-        """Return the account."""
-        state = self._state
-        extra: Json = {name: value for name, value in self._extras().items() if name in with_}
-        inner: Json = {name: value for name, value in _inner().items() if name in with_}
-        return {
-            "id": state.account_id,
-            "name": "Sandbox of a bicycle shop",
-            "subdomain": state.subdomain,
-            "created_at": state.started_at,
-            "created_by": 0,
-            "updated_at": state.started_at,
-            "updated_by": 0,
-            "current_user_id": INTEGRATION_USER,
-            "country": "PT",
-            "currency": "EUR",
-            "currency_symbol": "€",
-            "customers_mode": "disabled",
-            "is_unsorted_on": True,
-            "mobile_feature_version": 0,
-            "is_loss_reason_enabled": True,
-            "is_helpbot_enabled": False,
-            "is_technical_account": True,
-            "contact_name_display_order": 1,
-            **extra,
-            "_links": self.links("account"),
-            **({"_embedded": inner} if inner else {}),
-        }
+    def field_group(self, group: Json, kind: str) -> Json:
+        """Return a group of custom fields, with the ids of its fields."""
+        fields = [field.id for field in self._state.fields(kind) if (field.group_id or "default") == group["id"]]
+        links = self.links(f"{kind}/custom_fields/groups/{group['id']}")
+        return {**group, "entity_type": kind, "fields": fields, "_links": links}
 
-    def _extras(self) -> Json:
-        """Return what `with` may add to the account."""
-        return {
-            "amojo_id": "5a9d0b1e-0c1f-4d52-9a55-5f0f6a1f7e10",
-            "amojo_rights": {"can_direct": True, "can_create_groups": True},
-            "uuid": "b1f6c3d2-7a43-4e0c-8e19-3c5d5a7b9f01",
-            "version": 11,
-            "drive_url": "https://drive-c.sandbox.example",
-            "is_api_filter_enabled": False,
-            "entity_names": {
-                "leads": {"en": {"singular_form": {"default": "Lead"}, "plural_form": {"default": "Leads"}}}
-            },
-            "datetime_settings": {
-                "date_pattern": "d.m.Y H:i",
-                "short_date_pattern": "d.m.Y",
-                "time_format": "H:i:s",
-                "timezone": "Europe/Lisbon",
-                "timezone_offset": "+00:00",
-            },
-            "users_rights": [
-                {"id": user.id, "rights": self.user(user)["rights"]} for user in self._state.directory.users
-            ],
+    def unsorted(self, held: Json) -> Json:
+        """Return an incoming lead with what it brought."""
+        lead = self._state.records["leads"][held["lead_id"]]
+        names = ("uid", "source_uid", "source_name", "category", "pipeline_id", "created_at", "metadata")
+        ids = {"leads": [lead.id], "contacts": [one["id"] for one in lead.contacts], "companies": lead.companies}
+        inner = {
+            kind: [{"id": one, "_links": self.links(f"{kind}/{one}")} for one in found] for kind, found in ids.items()
         }
+        plain = {**{name: held[name] for name in names}, "account_id": self._state.account_id}
+        return {**plain, "_links": self.links(f"leads/unsorted/{held['uid']}"), "_embedded": inner}
+
+    def loss_reason(self, held: Json) -> Json:
+        """Return a reason for which leads are lost."""
+        return {**held, "_links": self.links(f"leads/loss_reasons/{held['id']}")}
+
+    def account(self, *, with_: frozenset[str] = frozenset()) -> Json:
+        """Return the account, with what `with_` names."""
+        rights = [{"id": user.id, "rights": self.user(user)["rights"]} for user in self._state.directory.users]
+        shown = account.shown(self._state, with_, rights)
+        inner = account.embedded(with_)
+        return {**shown, "_links": self.links("account"), **({"_embedded": inner} if inner else {})}
 
     def catalog(self, held: Json) -> Json:
         """Return a list."""
@@ -173,22 +166,3 @@ class Definitions:
     def source(self, held: Json) -> Json:
         """Return a source of leads."""
         return {**held, "_links": self.links(f"sources/{held['id']}")}
-
-
-def full_rights() -> Json:
-    """Return the rights of somebody who may do everything."""
-    every = dict.fromkeys(("view", "edit", "add", "delete", "export"), "A")
-    return {
-        **{kind: dict(every) for kind in ("leads", "contacts", "companies")},
-        "tasks": {"edit": "A", "delete": "A"},
-        "mail_access": False,
-        "catalog_access": True,
-        "status_rights": None,
-    }
-
-
-def _inner() -> Json:
-    """Return what `with` may embed in the account."""
-    names = ((1, "Follow-up", "FOLLOW_UP"), (2, "Meeting", "MEETING"))
-    types = [{"id": one, "name": name, "color": None, "icon_id": None, "code": code} for one, name, code in names]
-    return {"task_types": types, "users_groups": [{"id": 0, "name": "Sales", "uuid": None}]}

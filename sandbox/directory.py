@@ -140,6 +140,10 @@ class Directory:
         """Return the user with that id."""
         return next((one for one in self.users if one.id == user_id), None)
 
+    def role(self, role_id: object) -> Role | None:
+        """Return the role with that id."""
+        return next((one for one in self.roles if one.id == role_id), None)
+
     def may_own(self, user_id: object) -> bool:
         """Tell whether `responsible_user_id` may be that; 0 is nobody."""
         return user_id == ROBOT or self.user(user_id) is not None

@@ -1,6 +1,6 @@
 """The objects of the API, with the keys and the key order of its reference (https://developers.kommo.com/reference)."""
 
-from sandbox.linking import contacts_of
+from sandbox.linking import contacts_of, customers_of
 from sandbox.state import SINGULAR, Json, Record, State
 
 _STAMPS = ("created_by", "updated_by", "created_at", "updated_at")
@@ -33,6 +33,10 @@ KEYS = {
 }
 
 
+#: What a lead shows only if `with` asks for it.
+_ON_REQUEST: Json = {"is_price_modified_by_robot": False, "source_id": None}
+
+
 class Shapes:
     """Render what the account holds, with links below one base such as `http://127.0.0.1:7300/api/v4`."""
 
@@ -54,10 +58,10 @@ class Shapes:
             "custom_fields_values": record.custom or None,
             "account_id": self._state.account_id,
         }
-        robot = {"is_price_modified_by_robot": False} if "is_price_modified_by_robot" in with_ else {}
+        asked = {name: value for name, value in _ON_REQUEST.items() if name in with_ and record.kind == "leads"}
         return {
             **{name: row[name] for name in KEYS[record.kind]},
-            **(robot if record.kind == "leads" else {}),
+            **asked,
             "_links": self.links(f"{record.kind}/{record.id}"),
             "_embedded": self._embedded(record, with_),
         }
@@ -70,10 +74,16 @@ class Shapes:
             inner["contacts"] = [self._link("contacts", link) for link in contacts_of(self._state, record)]
         if record.kind in ("contacts", "companies") and "leads" in with_:
             inner["leads"] = [self._link("leads", {"id": one}) for one in record.leads]
+        if record.kind in ("contacts", "companies") and "customers" in with_:
+            customers = customers_of(self._state, record)
+            inner["customers"] = [self._link("customers", {"id": one}) for one in customers]
+        if record.kind == "customers":
+            inner["segments"] = []
         if "catalog_elements" in with_:
-            inner["catalog_elements"] = [dict(one) for one in record.elements]
+            inner["catalog_elements"] = [_element(one) for one in record.elements]
         if record.kind == "leads" and "loss_reason" in with_:
-            inner["loss_reason"] = []
+            reason = self._state.loss_reasons.get(record.fields["loss_reason_id"])
+            inner["loss_reason"] = [dict(reason)] if reason else []
         return inner
 
     def _link(self, kind: str, link: Json) -> Json:
@@ -97,3 +107,9 @@ class Shapes:
         about = {"id": event["entity_id"], "_links": self.links(f"{plural}/{event['entity_id']}")}
         links = self.links(f"events/{event['id']}")
         return {**event, "account_id": self._state.account_id, "_links": links, "_embedded": {"entity": about}}
+
+
+def _element(link: Json) -> Json:
+    """Return a linked element of a list; what is known of the link stands in it twice."""
+    metadata = {"quantity": link["quantity"], "catalog_id": link["catalog_id"]}
+    return {**link, "metadata": metadata}

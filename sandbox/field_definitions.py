@@ -17,6 +17,11 @@ TYPES = frozenset(
 )
 
 _CHANGEABLE = ("name", "code", "sort", "is_api_only", "group_id")
+#: What is kept and shown without being understood.
+_KEPT = (
+    *("required_statuses", "hidden_statuses", "chained_lists", "currency", "remind", "tracking_callback", "search_in"),
+    *("is_visible", "is_required", "is_deletable", "triggers"),
+)
 
 
 def creation_faults(item: Json) -> Iterator[Fault]:
@@ -52,6 +57,7 @@ def new(state: State, item: Json) -> CustomField:
         sort=item.get("sort") or 500,
         is_api_only=bool(item.get("is_api_only")),
         group_id=item.get("group_id"),
+        more=_more(state, item),
     )
 
 
@@ -60,7 +66,24 @@ def changed(state: State, field: CustomField, item: Json) -> CustomField:
     given = {name: item[name] for name in _CHANGEABLE if item.get(name) is not None}
     if item.get("enums") is not None:
         given["enums"] = _enums(state, item["enums"])
-    return replace(field, **given)
+    return replace(field, **given, more={**field.more, **_more(state, item)})
+
+
+def _more(state: State, item: Json) -> Json:
+    kept: Json = {name: item[name] for name in _KEPT if item.get(name) is not None}
+    return {**kept, "nested": _nested(state, item["nested"])} if item.get("nested") else kept
+
+
+def _nested(state: State, given: list[Json]) -> list[Json]:
+    """Return the categories of a field, numbered; one of the same request is named by its `request_id`."""
+    ids: dict[str, int] = {}
+    made: list[Json] = []
+    for index, one in enumerate(given):
+        number = one.get("id") or state.next_id("enums")
+        ids[str(one.get("request_id", index))] = number
+        parent = one.get("parent_id") or ids.get(str(one.get("parent_request_id")))
+        made.append({"id": number, "parent_id": parent, "value": one.get("value"), "sort": one.get("sort") or index})
+    return made
 
 
 def _enums(state: State, given: list[Json] | None) -> tuple[Enum, ...]:

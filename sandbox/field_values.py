@@ -6,10 +6,10 @@ The API speaks of `custom_fields_values` with `enum_id`; a delivery still has th
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sandbox.custom_fields import CustomField
+from sandbox.dates import day, epoch_of
 from sandbox.problems import Fault, missing, not_a_choice, wrong_type
 from sandbox.state import Json
 
@@ -21,9 +21,10 @@ _VALUE_TYPES: dict[str, tuple[type, ...]] = {
     "numeric": (int, float, str),
     "price": (int, float, str),
     "checkbox": (bool,),
-    "date": (int,),
-    "birthday": (int,),
+    **dict.fromkeys(("date", "birthday", "date_time"), (int, str)),
+    **dict.fromkeys(("legal_entity", "linked_entity", "items", "file", "payer"), (dict,)),
 }
+_TIMES = {"date", "birthday", "date_time"}
 _CHOICES = {"select", "multiselect", "radiobutton", "multitext"}
 
 
@@ -71,12 +72,15 @@ def _value_faults(spec: CustomField, raw: object, path: str) -> Iterator[Fault]:
     if not isinstance(raw, dict):
         yield wrong_type(path, "array")
         return
+    value, types = raw.get("value"), _VALUE_TYPES.get(spec.type, (str,))
     if spec.type in _CHOICES and spec.choice(raw) is None:
         yield not_a_choice(f"{path}.value")
-    elif "value" not in raw and (spec.type not in _CHOICES or spec.type == "multitext"):
-        yield missing(f"{path}.value")
-    elif "value" in raw and not _fits(raw["value"], _VALUE_TYPES.get(spec.type, (str,))):
-        yield wrong_type(f"{path}.value", "/".join(one.__name__ for one in _VALUE_TYPES.get(spec.type, (str,))))
+    elif value is None:
+        # A choice may be named by its id alone, the value beside it being null; a chained list has another key.
+        if spec.type not in (_CHOICES | {"chained_list"}) or spec.type == "multitext":
+            yield missing(f"{path}.value")
+    elif not _fits(value, types) or (spec.type in _TIMES and epoch_of(value) is None):
+        yield wrong_type(f"{path}.value", "/".join(one.__name__ for one in types))
 
 
 def _fits(value: object, types: tuple[type, ...]) -> bool:
@@ -110,8 +114,10 @@ def _stored(spec: CustomField, values: list[Json]) -> Json:
 
 
 def _stored_value(spec: CustomField, raw: Json) -> Json:
+    if spec.type in _TIMES:
+        return {"value": epoch_of(raw["value"])}
     if spec.type not in _CHOICES:
-        return {"value": raw["value"]}
+        return {name: value for name, value in raw.items() if value is not None}
     enum = spec.choice(raw)
     if enum is None:
         raise LookupError(f"field {spec.id} has no such choice")
@@ -136,10 +142,6 @@ def _delivered_values(field_type: str, values: list[Json]) -> Any:
     if field_type == "date":
         return [value["value"] for value in values]
     if field_type == "birthday":
-        return [{"value": _day(value["value"])} for value in values]
-    shown = [{"value": value["value"], "enum": value.get("enum_id")} for value in values]
+        return [{"value": day(value["value"])} for value in values]
+    shown = [{"value": value.get("value"), "enum": value.get("enum_id")} for value in values]
     return shown[0] if field_type == "radiobutton" else shown
-
-
-def _day(epoch: int) -> str:
-    return datetime.fromtimestamp(epoch, UTC).strftime("%d.%m.%Y")

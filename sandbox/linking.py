@@ -26,6 +26,21 @@ def contacts_of(state: State, record: Record) -> list[Json]:
     return [{"id": one.id} for one in state.visible("contacts") if record.id in one.companies]
 
 
+def customers_of(state: State, record: Record) -> list[int]:
+    """Return the ids of the customers that name a contact or company."""
+    return [
+        one.id
+        for one in state.visible("customers")
+        if record.id in (one.companies if record.kind == "companies" else [link["id"] for link in one.contacts])
+    ]
+
+
+def holders_of(state: State, element_id: int) -> Iterator[tuple[Record, Json]]:
+    """Yield the entities that an element of a list is linked to, each with its link."""
+    for record in (one for kind in _HOLDERS for one in state.visible(kind)):
+        yield from ((record, link) for link in record.elements if link["id"] == element_id)
+
+
 def links_of(state: State, record: Record) -> Iterator[Json]:
     """Yield the links of an entity, with what is known of each as `metadata`."""
     for link in contacts_of(state, record):
@@ -33,6 +48,8 @@ def links_of(state: State, record: Record) -> Iterator[Json]:
         yield _link("contacts", link["id"], metadata)
     yield from (_link("companies", one, None) for one in record.companies)
     yield from (_link("leads", one, None) for one in record.leads)
+    if record.kind in ("contacts", "companies"):
+        yield from (_link("customers", one, None) for one in customers_of(state, record))
     for element in record.elements:
         metadata = {"quantity": element["quantity"], "catalog_id": element["catalog_id"]}
         yield _link("catalog_elements", element["id"], metadata)
@@ -64,7 +81,7 @@ def connect(state: State, record: Record, item: Json) -> None:
     metadata = item.get("metadata") or {}
     if item["to_entity_type"] == "catalog_elements":
         element = state.catalog_elements[item["to_entity_id"]]
-        quantity = metadata.get("quantity", 1)
+        quantity = 1 if metadata.get("quantity") is None else metadata["quantity"]
         record.elements = [one for one in record.elements if one["id"] != element["id"]]
         record.elements.append({"id": element["id"], "catalog_id": element["catalog_id"], "quantity": quantity})
         return

@@ -5,20 +5,16 @@ from collections.abc import Iterator
 from sandbox.problems import Fault, missing, not_a_choice, too_long, wrong_type
 from sandbox.state import Json, State
 
-#: Characters of a note.
+#: Characters of a note (https://developers.kommo.com/docs/limitations).
 NOTE_LIMIT = 20_000
 
+#: Types that the reference or the vendor's own client names; which of them may be posted is not documented.
 NOTE_TYPES = (
-    "common",
-    "call_in",
-    "call_out",
-    "service_message",
-    "extended_service_message",
-    "mail_message",
-    "sms_in",
-    "sms_out",
-    "attachment",
-    "targeted_message",
+    *("common", "attachment", "dropbox_attachment"),
+    *("call_in", "call_out", "sms_in", "sms_out", "mail_message", "amomail_message", "chat"),
+    *("service_message", "extended_service_message", "message_cashier", "targeted_message"),
+    *("targeting_in", "targeting_out", "site_visit", "link_followed", "geolocation", "zoom_meeting"),
+    *("invoice_paid", "bill_paid", "transaction"),
 )
 
 

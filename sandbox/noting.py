@@ -31,11 +31,11 @@ def add(state: State, kind: str, item: Json, *, by: int) -> tuple[Json, list[Not
     note = {
         "id": state.next_id("notes"),
         "entity_id": item["entity_id"],
-        "created_by": item.get("created_by", by),
+        "created_by": _given(item, "created_by", by),
         "updated_by": by,
-        "created_at": item.get("created_at", now),
+        "created_at": _given(item, "created_at", now),
         "updated_at": now,
-        "responsible_user_id": item.get("responsible_user_id", by),
+        "responsible_user_id": _given(item, "responsible_user_id", by),
         "group_id": 0,
         "note_type": item["note_type"],
         "params": dict(item.get("params") or {}),
@@ -47,6 +47,11 @@ def add(state: State, kind: str, item: Json, *, by: int) -> tuple[Json, list[Not
     entity = kind if kind in ("leads", "customers") else "contacts"
     told = notice(entity, "note", tasks.note(state, note, kind), f"note_{SINGULAR[kind]}")
     return note, [told, told] if note["note_type"] == "attachment" else [told]
+
+
+def _given(item: Json, name: str, otherwise: int) -> int:
+    """Return what an item says, a null being as good as nothing."""
+    return otherwise if item.get(name) is None else int(item[name])
 
 
 def change(state: State, note: Json, item: Json, *, by: int) -> None:

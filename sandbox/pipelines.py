@@ -25,14 +25,14 @@ COLORS = frozenset(
 _DEFAULT_COLOR = "#fffeb2"
 
 
-def faults(item: Json, *, new: bool) -> Iterator[Fault]:
-    """Yield what is wrong with a pipeline or a stage."""
+def faults(item: Json, *, new: bool, color: str | None = None) -> Iterator[Fault]:
+    """Yield what is wrong with a pipeline or a stage; the present `color` of a stage may always be sent back."""
     if new and item.get("name") is None:
         yield missing("name")
     for name, wanted, told in (("name", str, "string"), ("sort", int, "int")):
         if item.get(name) is not None and not isinstance(item[name], wanted):
             yield wrong_type(name, told)
-    if item.get("color") is not None and item["color"] not in COLORS:
+    if item.get("color") is not None and item["color"] not in (COLORS | {color}):
         yield not_a_choice("color")
     for index, stage in enumerate((item.get("_embedded") or {}).get("statuses") or ()):
         if stage.get("id") not in (WON, LOST):

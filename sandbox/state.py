@@ -1,8 +1,8 @@
 """What the account holds, in memory: entities, notes, chats, incoming leads, list elements, tags."""
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import count
 from threading import RLock
 from typing import Any
@@ -48,6 +48,9 @@ _FIRST_IDS = {
     "roles": 40_101,
     "calls": 5_500_001,
     "webhooks": 80_001,
+    "loss_reasons": 14_701,
+    "field_groups": 6_201,
+    "unsorted": 1,
 }
 
 
@@ -94,9 +97,14 @@ class State:
         self.notes: dict[int, Json] = {}
         self.talks: dict[int, Json] = {}
         self.unsorted: dict[str, Json] = {}
+        #: Incoming leads that somebody has accepted or declined, for the summary.
+        self.sorted_out: list[Json] = []
         self.catalog_elements: dict[int, Json] = {}
         self.catalogs: dict[int, Json] = {PRODUCTS: _products(self.started_at)}
         self.sources: dict[int, Json] = {}
+        self.loss_reasons: dict[int, Json] = {}
+        #: By kind: groups of custom fields, without those that every account has.
+        self.field_groups: dict[str, dict[str, Json]] = defaultdict(dict)
         self.directory = Directory()
         self.events: deque[Json] = deque(maxlen=EVENTS_KEPT)
         self._fields = {kind: list(fields) for kind, fields in CUSTOM_FIELDS.items()}
@@ -117,6 +125,11 @@ class State:
         if kind not in self._fields:
             self._fields[kind] = list(CUSTOM_FIELDS["catalog_elements"])
         return self._fields[kind]
+
+    def regroup(self, kind: str, group_id: str | None, field_ids: Collection[int]) -> None:
+        """Put fields into a group, or with None back into the main one."""
+        fields = self.fields(kind)
+        fields[:] = [replace(one, group_id=group_id) if one.id in field_ids else one for one in fields]
 
     def find(self, kind: str, entity_id: int) -> Record | None:
         """Return an entity that is not deleted."""

@@ -15,6 +15,9 @@ from sandbox.writable import NAME_LIMIT, type_faults
 #: Entities in one request, read or written (https://developers.kommo.com/docs/limitations).
 BATCH_LIMIT = 250
 
+#: What a caller numbers an item with.
+RequestId = str | int
+
 
 def items_of(document: object, limit: int = BATCH_LIMIT) -> list[Json]:
     """Return the items of a request: an array, or a single object, which the overview shows for `POST`."""
@@ -26,9 +29,19 @@ def items_of(document: object, limit: int = BATCH_LIMIT) -> list[Json]:
     return items
 
 
-def request_id(item: Json, index: int) -> str:
-    """Return the caller's `request_id`, or the index of the item."""
-    return str(item.get("request_id", index))
+def request_id(item: Json, index: int) -> RequestId:
+    """Return the caller's `request_id` as it came, or the index of the item.
+
+    It comes back unchanged (https://developers.kommo.com/reference/leads): clients compare it with its type.
+    """
+    given = item.get("request_id")
+    return given if isinstance(given, (str, int)) else str(index)
+
+
+def echo(item: Json) -> Json:
+    """Return what the answer to a change repeats of its item: the `request_id`, if there is one."""
+    given = item.get("request_id")
+    return {"request_id": given} if isinstance(given, (str, int)) else {}
 
 
 def check(items: Sequence[Json], faults_of: Callable[[Json], Iterable[Fault]]) -> None:
@@ -37,7 +50,7 @@ def check(items: Sequence[Json], faults_of: Callable[[Json], Iterable[Fault]]) -
     for index, item in enumerate(items):
         faults = list(faults_of(item))
         if faults:
-            faulty.setdefault(request_id(item, index), []).extend(faults)
+            faulty.setdefault(str(request_id(item, index)), []).extend(faults)
     if faulty:
         raise invalid(faulty)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event
 
-from sandbox.delivery import Delivery, Sender
+from sandbox.delivery import Delivery
 from sandbox.faults import Faults
 from sandbox.integration import Integration
 from sandbox.journal import Journal
@@ -15,6 +15,7 @@ from sandbox.options import Options
 from sandbox.payloads.envelope import envelope
 from sandbox.payloads.form import encode
 from sandbox.rules import Rules
+from sandbox.sender import Sender
 from sandbox.state import State
 from sandbox.subscriptions import Subscriptions
 

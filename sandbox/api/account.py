@@ -1,25 +1,8 @@
-"""The account and its people: users and roles (https://developers.kommo.com/reference/users)."""
-
-from collections.abc import Iterator
+"""The account itself (https://developers.kommo.com/reference/account-info)."""
 
 from flask import Blueprint, Response
 
-from sandbox.api.answers import (
-    counted,
-    definitions,
-    document,
-    embedding,
-    hal,
-    one_or_nothing,
-    query,
-    world,
-    written,
-)
-from sandbox.directory import Role, User
-from sandbox.listing import page_of
-from sandbox.problems import Fault, missing, not_a_choice, wrong_type
-from sandbox.state import Json
-from sandbox.validation import check, items_of, request_id
+from sandbox.api.answers import definitions, embedding, hal
 
 routes = Blueprint("account", __name__)
 
@@ -28,89 +11,3 @@ routes = Blueprint("account", __name__)
 def get_account() -> Response:
     """Answer the account."""
     return hal(definitions().account(with_=embedding()))
-
-
-@routes.get("/users")
-def list_users() -> Response:
-    """Answer a page of users, with totals."""
-    users = world().state.directory.users
-    page = page_of(users, query())
-    return counted(page, "users", [definitions().user(user, with_=embedding()) for user in page.rows], len(users))
-
-
-@routes.get("/users/<int:user_id>")
-def get_user(user_id: int) -> Response:
-    """Answer one user."""
-    found = world().state.directory.user(user_id)
-    return one_or_nothing(definitions().user(found, with_=embedding()) if found else None)
-
-
-@routes.post("/users")
-def create_users() -> Response:
-    """Add users."""
-    items = items_of(document())
-    with world().state.lock:
-        check(items, _user_faults)
-        return written("users", [_add_user(item, request_id(item, index)) for index, item in enumerate(items)])
-
-
-def _user_faults(item: Json) -> Iterator[Fault]:
-    for name in ("name", "email"):
-        if item.get(name) is None:
-            yield missing(name)
-        elif not isinstance(item[name], str):
-            yield wrong_type(name, "string")
-    if any(user.email == item.get("email") for user in world().state.directory.users):
-        yield not_a_choice("email")
-
-
-def _add_user(item: Json, number: str) -> Json:
-    state = world().state
-    rights = item.get("rights") or {}
-    user = User(
-        state.next_id("users"),
-        item["name"],
-        item["email"],
-        is_admin=bool(rights.get("is_admin")),
-        role_id=rights.get("role_id"),
-        group_id=rights.get("group_id"),
-    )
-    state.directory.users.append(user)
-    return {**definitions().user(user), "request_id": number}
-
-
-@routes.get("/roles")
-def list_roles() -> Response:
-    """Answer a page of roles, with totals."""
-    roles = world().state.directory.roles
-    page = page_of(roles, query())
-    return counted(page, "roles", [definitions().role(role) for role in page.rows], len(roles))
-
-
-@routes.get("/roles/<int:role_id>")
-def get_role(role_id: int) -> Response:
-    """Answer one role."""
-    found = next((role for role in world().state.directory.roles if role.id == role_id), None)
-    return one_or_nothing(definitions().role(found) if found else None)
-
-
-@routes.post("/roles")
-def create_roles() -> Response:
-    """Add roles."""
-    items = items_of(document())
-    with world().state.lock:
-        check(items, _role_faults)
-        return written("roles", [_add_role(item, request_id(item, index)) for index, item in enumerate(items)])
-
-
-def _role_faults(item: Json) -> Iterator[Fault]:
-    if not isinstance(item.get("name"), str):
-        yield missing("name") if item.get("name") is None else wrong_type("name", "string")
-    if not isinstance(item.get("rights", {}), dict):
-        yield wrong_type("rights", "array")
-
-
-def _add_role(item: Json, number: str) -> Json:
-    role = Role(world().state.next_id("roles"), item["name"], dict(item.get("rights") or {}))
-    world().state.directory.roles.append(role)
-    return {**definitions().role(role), "request_id": number}

@@ -8,7 +8,8 @@ from flask import Response, current_app, request
 
 from sandbox.definitions import Definitions
 from sandbox.entities import Shapes
-from sandbox.listing import Page, Query, page_body
+from sandbox.filters import Query
+from sandbox.listing import Page, page_body
 from sandbox.pages import Page as ErrorPage
 from sandbox.problems import ApiError
 from sandbox.state import Json

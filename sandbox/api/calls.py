@@ -9,7 +9,7 @@ from sandbox.api.answers import document, hal, shapes, world
 from sandbox.directory import INTEGRATION_USER
 from sandbox.problems import Fault, missing, not_a_choice, wrong_type
 from sandbox.state import Json, Record
-from sandbox.validation import check, items_of, request_id
+from sandbox.validation import RequestId, check, items_of, request_id
 
 routes = Blueprint("calls", __name__, url_prefix="/calls")
 
@@ -62,11 +62,11 @@ def _digits(text: str) -> str:
     return "".join(sign for sign in text if sign.isdigit())
 
 
-def _add(record: Record, item: Json, number: str) -> Json:
+def _add(record: Record, item: Json, number: RequestId) -> Json:
     state = world().state
     names = ("uniq", "duration", "source", "link", "phone", "call_responsible", "call_result", "call_status")
     note_type = "call_in" if item["direction"] == "inbound" else "call_out"
-    params = {name: item[name] for name in names if name in item}
+    params = {name: item[name] for name in names if item.get(name) is not None}
     given = {"entity_id": record.id, "note_type": note_type, "params": params}
     _, notices = noting.add(state, record.kind, given, by=INTEGRATION_USER)
     world().announce(notices)

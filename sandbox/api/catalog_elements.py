@@ -17,10 +17,11 @@ from sandbox.api.answers import (
     written,
 )
 from sandbox.directory import INTEGRATION_USER
-from sandbox.listing import matches, ordered, page_of
+from sandbox.filters import matches
+from sandbox.listing import ordered, page_of
 from sandbox.problems import Fault, not_a_choice, not_found
 from sandbox.state import Json
-from sandbox.validation import check, items_of, request_id
+from sandbox.validation import RequestId, check, echo, items_of, request_id
 
 routes = Blueprint("elements", __name__, url_prefix="/catalogs/<int:catalog_id>/elements")
 
@@ -57,7 +58,7 @@ def create_elements(catalog_id: int) -> Response:
     return written("elements", rows)
 
 
-def _add_element(catalog_id: int, item: Json, number: str) -> Json:
+def _add_element(catalog_id: int, item: Json, number: RequestId) -> Json:
     held, notices = elements.create(world().state, catalog_id, item, by=INTEGRATION_USER)
     world().announce(notices)
     return {**definitions().element(held), "request_id": number}
@@ -93,4 +94,4 @@ def _element_faults(catalog_id: int, item: Json) -> Iterator[Fault]:
 def _update(item: Json) -> Json:
     held = world().state.catalog_elements[item["id"]]
     world().announce(elements.change(world().state, held, item, by=INTEGRATION_USER))
-    return definitions().element(held)
+    return {**definitions().element(held), **echo(item)}

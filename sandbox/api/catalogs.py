@@ -16,10 +16,11 @@ from sandbox.api.answers import (
     written,
 )
 from sandbox.directory import INTEGRATION_USER
+from sandbox.filters import matches
 from sandbox.listing import page_of
 from sandbox.problems import ApiError, Fault, missing, not_a_choice, not_found, wrong_type
 from sandbox.state import Json
-from sandbox.validation import check, items_of, request_id
+from sandbox.validation import RequestId, check, echo, items_of, request_id
 
 routes = Blueprint("catalogs", __name__, url_prefix="/catalogs")
 
@@ -32,7 +33,7 @@ _CHANGEABLE = ("name", "sort", "can_add_elements", "can_show_in_cards", "can_lin
 @routes.get("")
 def list_catalogs() -> Response:
     """Answer a page of lists."""
-    page = page_of(list(world().state.catalogs.values()), query())
+    page = page_of([one for one in world().state.catalogs.values() if matches(one, query())], query())
     return listing(page, "catalogs", [definitions().catalog(one) for one in page.rows])
 
 
@@ -59,7 +60,7 @@ def _catalog_faults(item: Json) -> Iterator[Fault]:
         yield missing("name") if item.get("name") is None else wrong_type("name", "string")
 
 
-def _add_catalog(item: Json, number: str) -> Json:
+def _add_catalog(item: Json, number: RequestId) -> Json:
     state = world().state
     now = state.now()
     stamps = {"created_by": INTEGRATION_USER, "updated_by": INTEGRATION_USER, "created_at": now, "updated_at": now}
@@ -92,7 +93,7 @@ def _update_catalog(catalog_id: int, item: Json) -> Json:
     held = _catalog(catalog_id)
     held.update({name: item[name] for name in _CHANGEABLE if item.get(name) is not None})
     held.update(updated_by=INTEGRATION_USER, updated_at=world().state.now())
-    return definitions().catalog(held)
+    return {**definitions().catalog(held), **echo(item)}
 
 
 def _catalog(catalog_id: int) -> Json:

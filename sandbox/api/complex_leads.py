@@ -9,7 +9,7 @@ from sandbox.api.answers import document, hal, world
 from sandbox.directory import INTEGRATION_USER
 from sandbox.problems import Fault, wrong_type
 from sandbox.state import Json
-from sandbox.validation import check, creation_faults, embedded, items_of, request_id
+from sandbox.validation import RequestId, check, creation_faults, embedded, items_of, request_id
 
 routes = Blueprint("complex_leads", __name__, url_prefix="/leads/complex")
 
@@ -43,7 +43,7 @@ def _faults(item: Json) -> Iterator[Fault]:
         for one in given:
             path = f"_embedded.{kind}.0."
             yield from _field_faults(one, path)
-            if "id" not in one:
+            if one.get("id") is None:
                 found = creation_faults(world().state, kind, one)
                 yield from (fault._replace(path=path + fault.path) for fault in found)
     yield from creation_faults(world().state, "leads", _with_links(item, _known(item)))
@@ -57,7 +57,7 @@ def _field_faults(item: Json, path: str) -> Iterator[Fault]:
 
 
 def _known(item: Json) -> Json:
-    return {kind: [one for one in embedded(item).get(kind) or () if "id" in one] for kind in _PARTS}
+    return {kind: [one for one in embedded(item).get(kind) or () if one.get("id") is not None] for kind in _PARTS}
 
 
 def _with_links(item: Json, links: Json) -> Json:
@@ -65,7 +65,7 @@ def _with_links(item: Json, links: Json) -> Json:
     return {**plain, "_embedded": {**(item.get("_embedded") or {}), **links}}
 
 
-def _create(item: Json, number: str) -> Json:
+def _create(item: Json, number: RequestId) -> Json:
     links = {kind: [_made(kind, one) for one in embedded(item).get(kind) or ()] for kind in _PARTS}
     lead, notices = changes.create(world().state, "leads", _with_links(item, links), by=INTEGRATION_USER)
     world().announce(notices)
@@ -74,7 +74,7 @@ def _create(item: Json, number: str) -> Json:
 
 
 def _made(kind: str, given: Json) -> Json:
-    if "id" in given:
+    if given.get("id") is not None:
         return given
     record, notices = changes.create(world().state, kind, given, by=INTEGRATION_USER)
     world().announce(notices)

@@ -15,10 +15,11 @@ from sandbox.api.answers import (
     world,
     written,
 )
+from sandbox.filters import matches
 from sandbox.listing import page_of
 from sandbox.problems import not_a_choice, not_found
 from sandbox.state import Json
-from sandbox.validation import check, items_of, request_id
+from sandbox.validation import check, echo, items_of, request_id
 
 routes = Blueprint("custom_fields", __name__)
 
@@ -38,7 +39,7 @@ def _key(kind: str, catalog_id: int) -> str:
 def list_fields(kind: str = "", catalog_id: int = 0) -> Response:
     """Answer a page of definitions, with totals."""
     key = _key(kind, catalog_id)
-    fields = world().state.fields(key)
+    fields = [one for one in world().state.fields(key) if matches({"id": one.id, "type": one.type}, query())]
     page = page_of(fields, query())
     return counted(page, "custom_fields", [definitions().custom_field(one, key) for one in page.rows], len(fields))
 
@@ -98,7 +99,7 @@ def _update_all(key: str, items: list[Json]) -> list[Json]:
 def _update(key: str, item: Json) -> Json:
     fields, place = world().state.fields(key), _place(key, item["id"])
     fields[place] = field_definitions.changed(world().state, fields[place], item)
-    return definitions().custom_field(fields[place], key)
+    return {**definitions().custom_field(fields[place], key), **echo(item)}
 
 
 @routes.delete(f"{_CARDS}/<int:field_id>")

@@ -4,7 +4,8 @@ from flask import Blueprint, Response
 
 from sandbox import history
 from sandbox.api.answers import listing, one_or_nothing, query, shapes, whole, world
-from sandbox.listing import Query, matches, page_of
+from sandbox.filters import Query, matches
+from sandbox.listing import page_of
 from sandbox.problems import ApiError
 
 routes = Blueprint("events", __name__, url_prefix="/events")
@@ -19,7 +20,7 @@ _EQUAL = {"type": "type", "entity": "entity_type", "entity_id": "entity_id", "cr
 def list_events() -> Response:
     """Answer a page of events, the newest first: their order is not documented."""
     wanted = _wanted(query())
-    times = [(name, text) for name, text in query() if name.startswith("filter[created_at][")]
+    times = [(name, text) for name, text in query() if name.startswith("filter[created_at]")]
     with world().state.lock:
         found = [
             event

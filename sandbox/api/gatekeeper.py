@@ -154,7 +154,7 @@ def _count(body: bytes) -> int:
 
 
 def _is_api() -> bool:
-    return request.path == "/api" or request.path.startswith("/api/")
+    return request.path == "/api" or request.path.startswith(("/api/", "/v3/"))
 
 
 def _is_service() -> bool:

@@ -5,7 +5,7 @@ from flask import Blueprint, Response
 from sandbox import changes, history, linking
 from sandbox.api.answers import document, nothing, query, whole, world
 from sandbox.directory import INTEGRATION_USER
-from sandbox.listing import matches
+from sandbox.filters import matches
 from sandbox.problems import Fault, missing, not_a_choice, not_found
 from sandbox.state import Json, Record
 from sandbox.validation import check, items_of
@@ -37,8 +37,13 @@ def _answered(kind: str, records: list[Record]) -> Response:
         for record in records
         for link in linking.links_of(state, record)
     ]
-    kept = [row for row in rows if matches(row, [(name, text) for name, text in query() if "to_entity" in name])]
+    asked = [(name, text) for name, text in query() if name.startswith("filter[to_")]
+    kept = [row for row in rows if matches({**row, "to_catalog_id": _catalog(row)}, asked)]
     return whole("links", kept) if kept else nothing()
+
+
+def _catalog(row: Json) -> int | None:
+    return (row["metadata"] or {}).get("catalog_id")
 
 
 @routes.post("/<int:entity_id>/link")

@@ -7,11 +7,12 @@ from flask import Blueprint, Response
 from sandbox import noting
 from sandbox.api.answers import document, hal, listing, one_or_nothing, query, shapes, single, world, written
 from sandbox.directory import INTEGRATION_USER
-from sandbox.listing import matches, ordered, page_of
+from sandbox.filters import matches
+from sandbox.listing import ordered, page_of
 from sandbox.note_rules import note_faults, note_text_faults
 from sandbox.problems import Fault, not_a_choice, not_found
 from sandbox.state import Json
-from sandbox.validation import check, items_of, request_id
+from sandbox.validation import RequestId, check, echo, items_of, request_id
 
 routes = Blueprint("notes", __name__, url_prefix="/<any(leads, contacts, companies, customers):kind>")
 
@@ -49,7 +50,7 @@ def create_notes(kind: str, entity_id: int | None = None) -> Response:
     return written("notes", rows)
 
 
-def _create(kind: str, item: Json, number: str) -> Json:
+def _create(kind: str, item: Json, number: RequestId) -> Json:
     note, notices = noting.add(world().state, kind, item, by=INTEGRATION_USER)
     world().announce(notices)
     links = shapes().links(f"{kind}/{note['entity_id']}/notes/{note['id']}")
@@ -88,4 +89,4 @@ def _faults(kind: str, item: Json, entity_id: int | None) -> Iterator[Fault]:
 def _update(note: Json, item: Json, kind: str) -> Json:
     noting.change(world().state, note, item, by=INTEGRATION_USER)
     shown = shapes().note(note, kind)
-    return {name: shown[name] for name in ("id", "entity_id", "updated_at", "_links")}
+    return {**{name: shown[name] for name in ("id", "entity_id", "updated_at", "_links")}, **echo(item)}

@@ -9,8 +9,9 @@ from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from sandbox.api.answers import document, world
+from sandbox.directory import INTEGRATION_USER
 from sandbox.pages import problem_page
-from sandbox.problems import ApiError, Refusal
+from sandbox.problems import ApiError, Refusal, unauthorized
 from sandbox.tokens import refused
 
 routes = Blueprint("oauth", __name__)
@@ -44,6 +45,28 @@ def current_subdomain() -> Response:
     token = request.headers.get("X-Refresh-Token", "")
     if not world().integration.book.is_live(token):
         raise Refusal(problem_page(401, "Invalid refresh token"))
+    return _domain()
+
+
+@routes.get("/oauth2/account/subdomain")
+def subdomain() -> Response:
+    """Tell the same to who has an access token; the service's common host answers this for every account."""
+    _, _, token = request.headers.get("Authorization", "").partition(" ")
+    if not world().integration.book.admits(token.strip()):
+        raise unauthorized()
+    return _domain()
+
+
+@routes.get("/v3/user")
+def owner() -> Response:
+    """Tell who the owner of an access token is, in the older form that OAuth clients ask for: unconfirmed."""
+    user = world().state.directory.user(INTEGRATION_USER)
+    name, email = (user.name, user.email) if user else ("", "")
+    told = {"id": INTEGRATION_USER, "name": name, "email": email, "account_id": world().options.account_id}
+    return Response(json.dumps(told), mimetype="application/json")
+
+
+def _domain() -> Response:
     host = world().host
     told = {"id": world().options.account_id, "subdomain": world().state.subdomain, "domain": host}
     body = {**told, "top_level_domain": host.rpartition(".")[2]}

@@ -17,7 +17,7 @@ from sandbox.api.answers import (
 from sandbox.directory import Pipeline, Stage
 from sandbox.problems import not_found
 from sandbox.state import Json
-from sandbox.validation import check, items_of, request_id
+from sandbox.validation import RequestId, check, items_of, request_id
 
 routes = Blueprint("pipelines", __name__, url_prefix="/leads/pipelines")
 
@@ -93,7 +93,7 @@ def create_stages(pipeline_id: int) -> Response:
         )
 
 
-def _add(pipeline_id: int, item: Json, number: str) -> Json:
+def _add(pipeline_id: int, item: Json, number: RequestId) -> Json:
     pipeline, stage = pipelines.with_stage(world().state, _pipeline(pipeline_id), item)
     world().state.directory.put(pipeline)
     return {**definitions().stage(pipeline, stage), "request_id": number}
@@ -104,8 +104,9 @@ def update_stage(pipeline_id: int, status_id: int) -> Response:
     """Change one stage."""
     item = single()
     with world().state.lock:
-        check([item], lambda one: pipelines.faults(one, new=False))
-        pipeline, stage = pipelines.with_changed(*_stage(pipeline_id, status_id), item)
+        found = _stage(pipeline_id, status_id)
+        check([item], lambda one: pipelines.faults(one, new=False, color=found[1].color))
+        pipeline, stage = pipelines.with_changed(*found, item)
         world().state.directory.put(pipeline)
         return hal(definitions().stage(pipeline, stage))
 

@@ -8,6 +8,7 @@ from sandbox.api.answers import (
     embedding,
     hal,
     listing,
+    nothing,
     one_or_nothing,
     query,
     shapes,
@@ -19,7 +20,7 @@ from sandbox.directory import INTEGRATION_USER
 from sandbox.listing import page_of, select
 from sandbox.problems import not_found
 from sandbox.state import Json, Record
-from sandbox.validation import check, creation_faults, items_of, request_id, update_faults
+from sandbox.validation import RequestId, check, creation_faults, echo, items_of, request_id, update_faults
 
 routes = Blueprint("records", __name__, url_prefix="/<any(leads, contacts, companies, customers, tasks):kind>")
 
@@ -51,6 +52,14 @@ def get_record(kind: str, entity_id: int) -> Response:
         return one_or_nothing(shapes().record(record, with_=embedding()) if record else None)
 
 
+@routes.get("/<int:entity_id>/subscriptions")
+def list_subscriptions(kind: str, entity_id: int) -> Response:
+    """Answer who follows an entity: nobody does here."""
+    if world().state.find(kind, entity_id) is None:
+        raise not_found("Entity")
+    return nothing()
+
+
 @routes.post("")
 def create_records(kind: str) -> Response:
     """Add entities, all or none; posting again adds them again."""
@@ -62,7 +71,7 @@ def create_records(kind: str) -> Response:
     return written(kind, rows)
 
 
-def _create(kind: str, item: Json, number: str) -> Json:
+def _create(kind: str, item: Json, number: RequestId) -> Json:
     record, notices = changes.create(world().state, kind, item, by=INTEGRATION_USER)
     world().announce(notices)
     row = {"id": record.id, "request_id": number, "_links": shapes().links(f"{kind}/{record.id}")}
@@ -77,13 +86,16 @@ def update_records(kind: str) -> Response:
 
 @routes.patch("/<int:entity_id>")
 def update_record(kind: str, entity_id: int) -> Response:
-    """Change one entity; for contacts and tasks the answer is wrapped as for a list."""
+    """Change one entity; for contacts and tasks the answer is wrapped as for a list.
+
+    The vendor's own PHP client reads `id` and `updated_at` beside the wrapping, so they stand there, too.
+    """
     item = {**single(), "id": entity_id}
     with world().state.lock:
         if world().state.find(kind, entity_id) is None:
             raise not_found("Entity")
         rows = _update_all(kind, [item])
-    return written(kind, rows) if kind in ("contacts", "tasks") else hal(rows[0])
+    return hal({**rows[0], "_embedded": {kind: rows}} if kind in ("contacts", "tasks") else rows[0])
 
 
 def _update_all(kind: str, items: list[Json]) -> list[Json]:
@@ -96,4 +108,4 @@ def _update_all(kind: str, items: list[Json]) -> list[Json]:
 def _update(record: Record, item: Json) -> Json:
     world().announce(changes.update(world().state, record, item, by=INTEGRATION_USER))
     links = shapes().links(f"{record.kind}/{record.id}")
-    return {"id": record.id, "updated_at": record.fields["updated_at"], "_links": links}
+    return {"id": record.id, "updated_at": record.fields["updated_at"], **echo(item), "_links": links}

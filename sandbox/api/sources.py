@@ -10,14 +10,16 @@ from sandbox.api.answers import (
     hal,
     nothing,
     one_or_nothing,
+    query,
     single,
     whole,
     world,
     written,
 )
+from sandbox.filters import matches
 from sandbox.problems import ApiError, Fault, missing, not_a_choice, not_found
 from sandbox.state import Json
-from sandbox.validation import check, items_of, request_id
+from sandbox.validation import RequestId, check, echo, items_of, request_id
 
 routes = Blueprint("sources", __name__, url_prefix="/sources")
 
@@ -30,7 +32,8 @@ _CHANGEABLE = ("name", "pipeline_id", "default", "origin_code", "services")
 @routes.get("")
 def list_sources() -> Response:
     """Answer all sources; there are no pages."""
-    rows = [definitions().source(one) for one in world().state.sources.values()]
+    found = [one for one in world().state.sources.values() if matches(one, query())]
+    rows = [definitions().source(one) for one in found]
     return whole("sources", rows) if rows else nothing()
 
 
@@ -65,7 +68,7 @@ def _faults(item: Json) -> Iterator[Fault]:
         yield not_a_choice("pipeline_id")
 
 
-def _add(item: Json, number: str) -> Json:
+def _add(item: Json, number: RequestId) -> Json:
     state = world().state
     held: Json = {
         "id": state.next_id("sources"),
@@ -100,7 +103,7 @@ def _update_all(items: list[Json]) -> list[Json]:
         check(items, lambda item: (*_faults(item), *(() if item.get("id") in sources else (not_a_choice("id"),))))
         for item in items:
             sources[item["id"]].update({name: item[name] for name in _CHANGEABLE if item.get(name) is not None})
-        return [definitions().source(sources[item["id"]]) for item in items]
+        return [{**definitions().source(sources[item["id"]]), **echo(item)} for item in items]
 
 
 @routes.delete("")

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Response, request
 
-from sandbox.api.answers import document, listing, query, world, written
-from sandbox.listing import matches, page_of
-from sandbox.problems import Fault, missing, not_a_choice, wrong_type
+from sandbox.api.answers import document, hal, listing, query, single, world, written
+from sandbox.filters import matches
+from sandbox.listing import page_of
+from sandbox.problems import Fault, missing, not_a_choice, not_found, wrong_type
 from sandbox.state import Json
-from sandbox.validation import check, items_of, request_id
+from sandbox.validation import check, echo, items_of, request_id
 
 routes = Blueprint("tags", __name__, url_prefix="/<any(leads, contacts, companies, customers):kind>/tags")
 
@@ -44,7 +45,20 @@ def _creation_faults(item: Json) -> Iterator[Fault]:
 @routes.patch("")
 def update_tags(kind: str) -> Response:
     """Rename or colour tags, each named by its `id`."""
-    items = items_of(document())
+    return written("tags", _update_all(kind, items_of(document())))
+
+
+@routes.patch("/<int:tag_id>")
+def update_tag(kind: str, tag_id: int) -> Response:
+    """Rename or colour one tag."""
+    item = {**single(), "id": tag_id}
+    with world().state.lock:
+        if all(tag["id"] != tag_id for tag in world().state.tags[kind].values()):
+            raise not_found("Tag")
+        return hal(_update_all(kind, [item])[0])
+
+
+def _update_all(kind: str, items: list[Json]) -> list[Json]:
     state = world().state
     with state.lock:
         known = {tag["id"]: tag for tag in state.tags[kind].values()}
@@ -54,4 +68,4 @@ def update_tags(kind: str) -> Response:
             # Entities hold the same objects, so that a new name shows everywhere.
             tag.update({name: item[name] for name in ("name", "color") if item.get(name) is not None})
         state.tags[kind] = {tag["name"]: tag for tag in known.values()}
-        return written("tags", [known[item["id"]] for item in items])
+        return [{**known[item["id"]], **echo(item)} for item in items]

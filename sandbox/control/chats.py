@@ -2,7 +2,7 @@
 
 import uuid
 
-from sandbox import history
+from sandbox import history, talking
 from sandbox.control.arguments import Arguments
 from sandbox.control.commands import command
 from sandbox.directory import OWNER, ROBOT
@@ -102,9 +102,5 @@ def close_talk(world: World, arguments: Arguments) -> Json:
     talk = world.state.talks.get(arguments.number("id"))
     if talk is None:
         raise not_found("Talk")
-    talk.update(is_in_work=False, is_read=True, updated_at=world.state.now())
-    history.write(
-        world.state, "leads", talk["entity_id"], "talk_closed", by=OWNER, after={"talk": {"id": talk["talk_id"]}}
-    )
-    world.announce([notice("talk", "update", chats.talk(talk), "update_talk")])
+    world.announce(talking.close(world.state, talk, by=OWNER))
     return {"id": talk["talk_id"]}

@@ -1,9 +1,8 @@
 """Commands for incoming leads, list elements and the hooks of the Digital Pipeline."""
 
 import json
-import uuid
 
-from sandbox import changes, elements
+from sandbox import changes, elements, unsorted
 from sandbox.control.arguments import Arguments
 from sandbox.control.commands import command, record
 from sandbox.directory import OWNER, ROBOT
@@ -19,33 +18,23 @@ from sandbox.world import World
 
 #: The address of the form that incoming leads come from.
 _SITE = "https://sandbox.example/contact"
+_FORM = {"form_id": 1_303_500, "form_name": "Contact us", "ip": "192.0.2.44", "referer": _SITE}
 _REFERRER_FIELD = {"field_code": "REFERRER", "values": [{"value": _SITE}]}
 
 
 @command("unsorted.add")
 def add_unsorted(world: World, arguments: Arguments) -> Json:
-    """Let a form of a site bring a lead, which waits unsorted; its lead is told of only under `unsorted`."""
-    main = world.state.directory.main()
-    stage = {"pipeline_id": main.id, "status_id": main.incoming.id}
-    item = {"name": arguments.text("name", "From the site"), **stage, "custom_fields_values": [_REFERRER_FIELD]}
-    lead, _ = changes.create(world.state, "leads", item, by=ROBOT)
-    held: Json = {
-        "uid": uuid.uuid4().hex + uuid.uuid4().hex[:28],
-        "lead_id": lead.id,
-        "category": "forms",
-        "form_id": 1_303_500,
-        "form_name": "Contact us",
-        "referer": _SITE,
-        "source_id": 36_600,
-        "user_id": OWNER,
-        "visitor_uid": str(uuid.uuid4()),
-        "form_request_id": uuid.uuid4().hex[:10],
-        "created_at": world.state.now(),
-    }
-    world.state.unsorted[held["uid"]] = held
-    told = incoming.unsorted_added(world.state, held, lead)
-    world.announce([notice("unsorted", "add", told, "add_unsorted")])
-    return {"uid": held["uid"], "lead_id": lead.id}
+    """Let a form of a site bring a lead, or another `category`; it waits unsorted, told of only as that."""
+    category = arguments.text("category", "forms")
+    if category not in unsorted.CATEGORIES:
+        raise ApiError(400, f"category has to be one of {', '.join(unsorted.CATEGORIES)}")
+    lead = {"name": arguments.text("name", "From the site"), "custom_fields_values": [_REFERRER_FIELD]}
+    metadata = _FORM if category == "forms" else {"received_at": world.state.now(), "source_name": "The site"}
+    source = {"source_uid": "site", "source_name": "The site"}
+    item = {**source, "metadata": metadata, "_embedded": {"leads": [lead]}}
+    held, notices = unsorted.add(world.state, category, item)
+    world.announce(notices)
+    return {"uid": held["uid"], "lead_id": held["lead_id"]}
 
 
 @command("unsorted.update")
@@ -61,23 +50,17 @@ def update_unsorted(world: World, arguments: Arguments) -> Json:
 @command("unsorted.accept")
 def accept_unsorted(world: World, arguments: Arguments) -> Json:
     """Take an incoming lead (`uid`) into the first stage."""
-    held, lead = _waiting(world, arguments)
-    del world.state.unsorted[held["uid"]]
-    changes.update(world.state, lead, {"status_id": world.state.directory.main().first.id}, by=OWNER)
-    told = incoming.unsorted_accepted(held, lead, by=OWNER)
-    world.announce([notice("unsorted", "delete", told, "delete_unsorted")])
-    return {"uid": held["uid"], "lead_id": lead.id}
+    held, _ = _waiting(world, arguments)
+    world.announce(unsorted.accept(world.state, held, by=OWNER))
+    return {"uid": held["uid"], "lead_id": held["lead_id"]}
 
 
 @command("unsorted.decline")
 def decline_unsorted(world: World, arguments: Arguments) -> Json:
     """Refuse an incoming lead (`uid`)."""
-    held, lead = _waiting(world, arguments)
-    del world.state.unsorted[held["uid"]]
-    changes.delete(world.state, lead, by=OWNER)
-    told = incoming.unsorted_declined(held, lead, by=OWNER)
-    world.announce([notice("unsorted", "delete", told, "delete_unsorted")])
-    return {"uid": held["uid"], "lead_id": lead.id}
+    held, _ = _waiting(world, arguments)
+    world.announce(unsorted.decline(world.state, held, by=OWNER))
+    return {"uid": held["uid"], "lead_id": held["lead_id"]}
 
 
 def _waiting(world: World, arguments: Arguments) -> tuple[Json, Record]:

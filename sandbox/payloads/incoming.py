@@ -10,24 +10,8 @@ def unsorted_added(state: State, held: Json, lead: Record) -> Json:
     return {
         "uid": held["uid"],
         "category": held["category"],
-        "source_data": {
-            "form_id": held["form_id"],
-            "form_type": 1,
-            "from": f"Request no. {held['form_id']} through form «{held['form_name']}»",
-            "form_name": held["form_name"],
-            "origin": {"ip": "192.0.2.44", "datetime": created, "referer": held["referer"]},
-            # Keyed by the name of the form's field, not by a position.
-            "data": {
-                "name_2": {
-                    "type": "text",
-                    "id": "name_2",
-                    "element_type": 2,
-                    "name": "Lead name",
-                    "value": lead.fields["name"],
-                }
-            },
-            "date": created,
-        },
+        # Only what a form brings is published; of the others what the API says of them is sent.
+        "source_data": _form(held, lead) if held["category"] == "forms" else dict(held["metadata"]),
         "date_create": created,
         "data": {"leads": [_unsorted_lead(held, lead)]},
         "pipeline_id": lead.fields["pipeline_id"],
@@ -36,6 +20,28 @@ def unsorted_added(state: State, held: Json, lead: Record) -> Json:
         "source_id": held["source_id"],
         "lead_id": lead.id,
         "created_at": created,
+    }
+
+
+def _form(held: Json, lead: Record) -> Json:
+    form, created = held["metadata"], held["created_at"]
+    return {
+        "form_id": form["form_id"],
+        "form_type": 1,
+        "from": f"Request no. {form['form_id']} through form «{form['form_name']}»",
+        "form_name": form["form_name"],
+        "origin": {"ip": form["ip"], "datetime": created, "referer": form["referer"]},
+        # Keyed by the name of the form's field, not by a position.
+        "data": {
+            "name_2": {
+                "type": "text",
+                "id": "name_2",
+                "element_type": 2,
+                "name": "Lead name",
+                "value": lead.fields["name"],
+            }
+        },
+        "date": created,
     }
 
 
@@ -59,26 +65,27 @@ def _unsorted_lead(held: Json, lead: Record) -> Json:
 
 def unsorted_updated(state: State, held: Json, lead: Record) -> Json:
     """Return a changed incoming lead, whose shape is another than that of a new one."""
-    source = f"Request no. {held['form_id']}"
+    form = held["metadata"]
+    source = f"Request no. {form.get('form_id')}"
     return {
         "uid": held["uid"],
         "category": held["category"],
         "account_id": state.account_id,
         "user_id": held["user_id"],
-        "source": f"{source} through form <<{held['form_name']}>>",
+        "source": f"{source} through form <<{form.get('form_name')}>>",
         "pipeline_id": lead.fields["pipeline_id"],
         "source_data": {
-            "form_id": held["form_id"],
+            "form_id": form.get("form_id"),
             "form_type": 1,
             "date": held["created_at"],
             "from": source,
-            "form_name": held["form_name"],
+            "form_name": form.get("form_name"),
             "source_uid": held["source_id"],
             "source": held["source_id"],
             "uid": held["source_id"],
             "origin": {
-                "ip": "192.0.2.44",
-                "referer": held["referer"],
+                "ip": form.get("ip"),
+                "referer": form.get("referer"),
                 "visitor_uid": held["visitor_uid"],
                 "datetime": held["created_at"],
             },

@@ -9,7 +9,7 @@ from sandbox.state import ELEMENT_TYPES, Json, Record, State
 ACCOUNT_ZONE = timezone(timedelta(hours=3))
 
 #: Numbers of the note types. 4, 5, 10 and 11 are documented for webhooks; the others come from the older
-#: reference of amoCRM, and the last three are made up.
+#: reference of amoCRM, and the last three are made up. A type that is not here is told without its number.
 NOTE_NUMBERS = {
     "common": 4,
     "attachment": 5,
@@ -110,9 +110,9 @@ def _note(state: State, written: Json, kind: str) -> Json:
     return {
         "text": _note_text(written),
         # Spelt so by the service.
-        "attachement": params.get("attachment", ""),
+        "attachement": params.get("attachment") or "",
         "date_create": _local(written["created_at"]),
-        "note_type": NOTE_NUMBERS[written["note_type"]],
+        "note_type": NOTE_NUMBERS.get(written["note_type"]),
         "element_type": ELEMENT_TYPES[kind],
         "element_id": written["entity_id"],
         "catalog_id": 0,
@@ -135,7 +135,7 @@ def _note_text(written: Json) -> str:
         call = {"UNIQ": params.get("uniq"), "LINK": params.get("link"), "PHONE": params.get("phone")}
         extra = {"DURATION": params.get("duration"), "SRC": params.get("source")}
         return json.dumps({**call, **extra}, ensure_ascii=False, separators=(",", ":"))
-    return str(params.get("text", params.get("file_name", "")))
+    return str(params.get("text") or params.get("file_name") or "")
 
 
 def _metadata(state: State, user_id: int) -> str:

@@ -13,9 +13,11 @@ PHONE = [{"field_code": "PHONE", "values": [{"value": "+351 210 000 001", "enum_
 
 
 def test_the_account_embeds_what_it_is_asked_for(client: Client) -> None:
-    names = ("amojo_rights", "version", "entity_names", "datetime_settings", "users_rights", "drive_url")
-    account = client.get(f"/account?with=amojo_id,task_types,users_groups,{','.join(names)}").json
-    assert {*names, "amojo_id"} <= account.keys()
+    beside = ("amojo_id", "uuid", "version", "users_rights", "drive_url", "invoices_settings")
+    within = ("amojo_rights", "users_groups", "task_types", "entity_names", "datetime_settings")
+    account = client.get(f"/account?with={','.join((*beside, *within))}").json
+    assert set(beside) <= account.keys()
+    assert account["_embedded"].keys() == set(within)
     assert [one["id"] for one in account["_embedded"]["task_types"]] == [1, 2]
     assert account["current_user_id"] == INTEGRATION_USER
     assert "_embedded" not in client.get("/account").json

@@ -6,11 +6,11 @@ import pytest
 
 from kommo.api.calls import NO_TURN
 from kommo.errors import (
+    AccessEnded,
     ApiError,
     BadRequest,
     Forbidden,
     NotFound,
-    AccessEnded,
     PaymentRequired,
     RateLimited,
     Reject,
