@@ -63,22 +63,25 @@ def ending_of(error: BaseException, lease: Lease, handler: Handler) -> Ending:
     if isinstance(error, Reject):
         _log.info("rejected by the handler", reason=error.reason)
         return Ending("dead", reason="rejected", error=error.reason)
-    if isinstance(error, ApiError) and error.code == NO_TURN:
-        # Nothing was sent and nobody is to blame: the fleet has more to say than Kommo listens to.
-        return Ending("again", delay_ms=backoff_ms(lease.runs + 1, at_least=error.after))
+    if isinstance(error, ApiError) and (error.code == NO_TURN or isinstance(error, NeedsAttention)):
+        return _nobodys_failure(error, lease)
     if isinstance(error, Refused | RequestError):
         return _given_up("refused", error)
-    if isinstance(error, NeedsAttention):
-        # A person has to pay, or to install anew: that is no failure of the handler, and the event is kept till then.
-        delay = backoff_ms(lease.runs + 1)
-        _log.warning("handler waits for a person", error=named(error), in_ms=delay)
-        return Ending("again", delay_ms=delay)
     failures = lease.failures + 1
     if failures >= handler.attempts:
         return _given_up("attempts_exhausted", error)
     delay = backoff_ms(failures, at_least=error.after if isinstance(error, TryLater) else None)
     _log.warning("handler failed, again later", error=named(error), in_ms=delay, exc_info=not _is_ours(error))
     return Ending("failed", delay_ms=delay)
+
+
+def _nobodys_failure(error: ApiError, lease: Lease) -> Ending:
+    """Keep the event: the fleet has more to say than Kommo listens to, or a person has to pay or to install anew."""
+    if isinstance(error, TryLater):
+        return Ending("again", delay_ms=backoff_ms(lease.runs + 1, at_least=error.after))
+    delay = backoff_ms(lease.runs + 1)
+    _log.warning("handler waits for a person", error=named(error), in_ms=delay)
+    return Ending("again", delay_ms=delay)
 
 
 def crashed(crashes: int) -> Ending:

@@ -205,7 +205,7 @@ class Accounts:
         `disconnected` forgets the tokens too. With `version`, nothing changes once that has moved on.
         """
         if state == "disconnected":
-            return self._disconnect(account_id, reason)
+            return self._disconnect(account_id, reason, version)
         expected = "" if version is None else str(version)
         call = Call("account_mark", [self._keys.account(account_id).record], [state, reason, expected])
         return bool(self._scripts.run(call))
@@ -267,10 +267,10 @@ class Accounts:
             account.account_id, client_id, account.subdomain, account.access_token, account.expires_at, account.state
         )
 
-    def _disconnect(self, account_id: int, reason: str) -> bool:
+    def _disconnect(self, account_id: int, reason: str, version: int | None) -> bool:
         nothing = Secret()
         while account := self.get(account_id):
-            if account.state == "disconnected":
+            if account.state == "disconnected" or version not in {None, account.version}:
                 return False
             gone = replace(
                 account, access_token=nothing, refresh_token=nothing, expires_at=0, refresh_expires_at=0,

@@ -14,6 +14,7 @@ import structlog
 from kommo.errors import AccessEnded, ApiError, RequestError, SettingsError, Unauthorized
 from kommo.hooks.kinds import OWN_DELIVERY
 from kommo.queue import LOOPS, Waker
+from kommo.store.account import Account
 from kommo.store.accounts import Accounts, Credentials
 from kommo.store.inbox import QUEUE as INBOX
 from kommo.store.inbox import Delivery, Inbox
@@ -29,6 +30,7 @@ _HINT_SECONDS: Final = 24 * 3600
 _LONGEST_REST: Final = 3600.0
 #: Seconds after which a token that still works is tried again: Kommo may call before it has taken the token away.
 _WORKS_STILL: Final = (15.0, 60.0, 300.0)
+_TAKEN_OUT: Final = "the integration was taken out in Kommo; install it again"
 
 
 def hint_errand(account_id: int) -> Errand:
@@ -64,47 +66,46 @@ class Disconnecting:
         """Ask Kommo and draw the conclusion, if there is one; raises StoreUnavailable."""
         account_id = errand.record["account_id"]
         try:
-            installed_at = self._installed_at(account_id)
+            seen = self.accounts.get(account_id)
             credentials = self.accounts.credentials(account_id)
             if credentials is None:
                 _log.info("disconnect call: there is no token", account=account_id)
                 return Done()
-            return self._judge(errand, credentials, installed_at)
+            return self._judge(errand, credentials, seen)
         except SettingsError as error:
             return _again(errand, error)
 
-    def _judge(self, errand: Errand, credentials: Credentials, installed_at: int) -> Done | Again:
+    def _judge(self, errand: Errand, credentials: Credentials, seen: Account | None) -> Done | Again:
         try:
             self.calls.ask(credentials)
         except Unauthorized as error:
             # A token endpoint that does not know us speaks of our keys, not of the account.
             if isinstance(error, AccessEnded) or error.path == ACCOUNT_PATH:
-                return self._disconnected(errand, installed_at)
+                return self._disconnected(errand, seen)
             return _again(errand, error)
         except (ApiError, RequestError) as error:
             return _again(errand, error)
         return _works_still(errand)
 
-    def _disconnected(self, errand: Errand, installed_at: int) -> Done:
+    def _disconnected(self, errand: Errand, seen: Account | None) -> Done:
         account_id = errand.record["account_id"]
-        if self._installed_at(account_id) != installed_at:
+        now = self.accounts.get(account_id)
+        if (now and now.version) != (seen and seen.version):
             _log.info("disconnect call: installed again meanwhile", account=account_id)
             return Done()
         # Under an id that is refused the second time, and the tokens last: all of it may have to be repeated, and once
         # they are gone nobody asks again.
-        delivery = disconnection(account_id, installed_at=installed_at, at=errand.record["at"])
+        delivery = disconnection(account_id, installed_at=seen.installed_at if seen else 0, at=errand.record["at"])
         _, wake = self.inbox.add(delivery, droppable=False)
         if wake:
             self.waker.wake(LOOPS[INBOX])
-        if self.accounts.get(account_id):
+        if seen:
             self.parking.park(account_id, "disconnected", reads_refused=True)
-            self.accounts.mark(account_id, "disconnected", "the integration was taken out in Kommo; install it again")
+            if not self.accounts.mark(account_id, "disconnected", _TAKEN_OUT, version=seen.version):
+                # It was installed again in this very moment.
+                self.parking.resume(account_id)
         _log.warning("account disconnected", account=account_id, delivery=delivery.id)
         return Done()
-
-    def _installed_at(self, account_id: int) -> int:
-        account = self.accounts.get(account_id)
-        return account.installed_at if account else 0
 
 
 def _works_still(errand: Errand) -> Done | Again:

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
+from kommo.api import oauth
 from kommo.api.calls import NO_TURN
 from kommo.api.oauth import OAuth, TokenPair, code_request, host_of, pair_of, refresh_request, subdomain_request
 from kommo.api.protocol import Request, Response
@@ -232,11 +234,13 @@ class TestCalls:
             wire.oauth().refresh(ACCOUNT)
         assert wire.events == [(7, "c-1"), "acquire", RateLimited, "release"]
 
-    def test_its_line_in_the_log_holds_no_secret(self) -> None:
+    def test_its_line_in_the_log_holds_no_secret(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # A logger that another test has used by now keeps to the configuration of that time.
+        monkeypatch.setattr(oauth, "_log", structlog.get_logger())
         with capture_logs() as lines:
             Wire().oauth().refresh(ACCOUNT)
-        (line,) = lines
-        assert (line["event"], line["status"], line["account"]) == ("token call", 200, 7)
+        (line,) = (line for line in lines if line["event"] == "token call")
+        assert (line["status"], line["account"]) == (200, 7)
         for secret in ("a-2", "r-2", "r-1", "key-of-c-1"):
             assert secret not in str(line)
 
