@@ -9,9 +9,10 @@ from typing import Final
 import structlog
 
 from kommo.api.bulk import BATCH, DEPTH
+from kommo.api.calls import Access
 from kommo.api.turnstile import AccountTurnstile, HeldSlot
 from kommo.api.writes import API
-from kommo.errors import NeedsAttention, RateLimited, SettingsError, StoreUnavailable
+from kommo.errors import NeedsAttention, SettingsError, StoreUnavailable, TryLater
 from kommo.store.limiter import Slot, Wait
 from kommo.store.outbox import COMPANY_MS, QUEUE, Piles
 from workers.loop import TURN_SECONDS, Loop, serve_accounts
@@ -26,6 +27,8 @@ IN_FLIGHT_IN_ALL: Final = 28
 #: and that the only account with something to send waits for any slot.
 _PATIENCE_SECONDS: Final = 1.0
 _ALONE_SECONDS: Final = 1.0
+#: Seconds after which an account whose token is being renewed is looked at again.
+_RENEWAL_SECONDS: Final = 0.1
 Acquire = Callable[[], Slot | Wait | None]
 #: Seconds between two looks for work while requests are under way, and the longest wait for what is due in a moment.
 _LINGER_SECONDS: Final = 0.05
@@ -48,6 +51,7 @@ class _Flush:
         self._runtime = runtime
         self._pool = pool
         self._under_way: dict[Future[None], int] = {}
+        self._renewals: dict[int, Future[Access]] = {}
 
     def serve(self, account_id: int, more: int) -> None:
         """Send the account's due writes for one turn, slot by slot; an account that may not call waits."""
@@ -55,6 +59,9 @@ class _Flush:
         turn_ends = time.monotonic() + TURN_SECONDS
         try:
             if not runtime.outbox.has_work(account_id, company_ms=0):
+                return
+            if not self._has_access(account_id):
+                runtime.outbox.hold(account_id, seconds=_RENEWAL_SECONDS)
                 return
             turnstile = runtime.clients.turnstile(account_id, urgent=False)
             acquire: Acquire = partial(turnstile.acquire, _ALONE_SECONDS)
@@ -66,13 +73,30 @@ class _Flush:
                 if more:
                     # With a request sent, others go first as soon as a slot has to be waited for.
                     acquire = partial(turnstile.acquire_or_leave, 0.0)
-        except (NeedsAttention, RateLimited) as error:
+        except (NeedsAttention, TryLater) as error:
             seconds = min(_HOLD_SECONDS, error.after or _HOLD_SECONDS)
             _log.warning("writes wait", account=account_id, seconds=round(seconds, 1), error=str(error))
             runtime.outbox.hold(account_id, seconds=seconds)
         except SettingsError as error:
             _log.error("writes wait", account=account_id, seconds=_HOLD_SECONDS, error=str(error))
             runtime.outbox.hold(account_id, seconds=_HOLD_SECONDS)
+
+    def _has_access(self, account_id: int) -> bool:
+        """Say whether there is a token to call with; one that has ended is renewed aside, and holds no slot meanwhile.
+
+        Raises what AccountTokens.access raises.
+        """
+        clients = self._runtime.clients
+        renewal = self._renewals.get(account_id)
+        if renewal is None and not clients.has_ended(account_id):
+            clients.access(account_id)
+            return True
+        if renewal is None:
+            self._renewals[account_id] = self._pool.submit(clients.access, account_id)
+        elif renewal.done():
+            del self._renewals[account_id]
+            renewal.result()
+        return False
 
     def _send_next(self, account_id: int, turnstile: AccountTurnstile, acquire: Acquire) -> bool:
         """Spend a slot on the longest waiting writes; say whether there is more and time for it.

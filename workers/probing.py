@@ -1,12 +1,14 @@
 """Careful calls: is what Kommo has blocked open again? One call, when it is due, by one process of the fleet."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import suppress
 
 import structlog
 
 from kommo.api.turnstile import AccountTurnstile
 from kommo.api.writes import API
-from kommo.errors import ApiError, Blocked, RequestError, StoreUnavailable
+from kommo.errors import ApiError, Blocked, RateLimited, RequestError, SettingsError, StoreUnavailable
 from kommo.store.limiter import Slot
 from workers.runtime import Runtime
 
@@ -35,7 +37,8 @@ class Careful:
         """There was none."""
 
     def heed(self, error: ApiError, method: str) -> None:
-        self._behind.heed(error, method)
+        if isinstance(error, Blocked):
+            self._behind.heed(error, method)
 
 
 def probe(runtime: Runtime) -> bool:
@@ -44,20 +47,42 @@ def probe(runtime: Runtime) -> bool:
     if claimed is None:
         return False
     scope, account_id = claimed
+    for candidate in _candidates(runtime, scope, account_id):
+        with suppress(SettingsError):
+            turnstile = runtime.clients.known_turnstile(candidate)
+            if turnstile is not None:
+                _ask(runtime, scope, turnstile)
+                return True
+    # Nobody is left who could be asked for, and so nobody who could call.
+    _release(runtime, scope)
+    return True
+
+
+def _candidates(runtime: Runtime, scope: str, account_id: int) -> Iterator[int]:
+    """Give the account that met the block; and, as its token may be gone, all that share the address."""
+    yield account_id
+    if scope.startswith("ip:"):
+        own = runtime.accounts.environment()
+        yield from (other for other in (*runtime.accounts.ids(), *([own.account_id] if own else [])))
+
+
+def _ask(runtime: Runtime, scope: str, turnstile: AccountTurnstile) -> None:
+    """Ask for the account with the token as it is: an answer 401 shows as well as a 200 that the way is open."""
     try:
-        careful = Careful(runtime.clients.turnstile(account_id))
-        runtime.clients.caller(account_id, careful)("GET", f"{API}/account")
+        runtime.clients.careful(turnstile.account_id, Careful(turnstile))("GET", f"{API}/account")
     except Blocked as error:
         _log.error("still blocked by Kommo", scope=scope, error=str(error))
+    except RateLimited as error:
+        _release(runtime, scope)
+        turnstile.heed(error, "GET")
     except (ApiError, RequestError) as error:
         if getattr(error, "status", None) is None:
             # No answer says nothing; the claim ends by itself, and it is tried again.
             _log.warning("not known whether Kommo still blocks", scope=scope, error=str(error))
-            return True
-        _release(runtime, scope)
+        else:
+            _release(runtime, scope)
     else:
         _release(runtime, scope)
-    return True
 
 
 def _release(runtime: Runtime, scope: str) -> None:

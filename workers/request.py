@@ -14,7 +14,7 @@ from kommo.api.calls import Caller
 from kommo.api.doubt import may_be_done, search_for
 from kommo.api.turnstile import HeldSlot
 from kommo.api.writes import Write
-from kommo.errors import Action, ApiError, KommoError, NotFound, Refused, StoreUnavailable
+from kommo.errors import Action, ApiError, KommoError, NeedsAttention, NotFound, Refused, StoreUnavailable
 from kommo.store.echoes import Expected
 from kommo.store.limiter import Slot
 from kommo.store.outbox import FAILED, Pile, PileOutcome, Piles
@@ -27,6 +27,8 @@ _log = structlog.get_logger(__name__)
 #: Seconds a request may take in all before its leases are given up: longer than a call's deadline, and twice that for
 #: a creation that is looked for first.
 _REQUEST_SECONDS: Final = 120.0
+#: Seconds for which an account that needs a person's help, or a new token, is left alone.
+_REST_SECONDS: Final = 60.0
 #: Steps that a log line names.
 _STEPS_LOGGED: Final = 50
 
@@ -40,6 +42,7 @@ class Request:
         self._taken = taken
         self._held = held
         self._outcomes: list[PileOutcome] = []
+        self._rests = False
 
     def send(self) -> None:
         """Send what is ready, and record how every pile ended."""
@@ -92,6 +95,7 @@ class Request:
             answer: Any = call(batch.method, batch.path, None, batch.json)
         except Exception as error:  # sorted by what it means for each write
             self._shrink(batch, error)
+            self._rests = isinstance(error, NeedsAttention)
             if expected and isinstance(error, KommoError) and not may_be_done(error):
                 with suppress(StoreUnavailable):
                     self._runtime.shared.echoes.withdraw(expected)
@@ -127,6 +131,9 @@ class Request:
         recorded = patiently(
             lambda: runtime.outbox.finish_piles(taken.account_id, taken.token, runtime.runner(), self._outcomes)
         )
+        if self._rests:
+            # Parked or not: the same refusal would come at once to whatever is due next.
+            runtime.outbox.hold(self._account, seconds=_REST_SECONDS)
         for outcome, came in zip(self._outcomes, recorded, strict=True):
             if not came:
                 chain = outcome.lease.chain

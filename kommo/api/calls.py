@@ -137,19 +137,24 @@ class Caller(Generic[Slot]):
         return answer
 
     def _renewing(self, call: tuple[str, str, Params | None, object, Mapping[str, str] | None]) -> Any:
-        try:
-            access = self._tokens.access()
-        except NeedsAttention as error:
-            self._turnstile.heed(error, call[0])
-            raise
+        access = self._tokens.access()
         try:
             return self._once(build(*call, base_url=access.base_url, token=access.token))
         except NeedsAttention as error:
-            renewed = self._tokens.renewed(access) if error.action is Action.RENEW else None
+            renewed = self._renewed(access, call[0]) if error.action is Action.RENEW else None
             if renewed is None:
                 self._turnstile.heed(error, call[0])
                 raise
         return self._again(build(*call, base_url=renewed.base_url, token=renewed.token))
+
+    def _renewed(self, refused: Access, method: str) -> Access | None:
+        """Ask for a new token. What Kommo says then concerns all calls; what this process lacks concerns only it."""
+        try:
+            return self._tokens.renewed(refused)
+        except NeedsAttention as error:
+            if error.status is not None:
+                self._turnstile.heed(error, method)
+            raise
 
     def _again(self, request: Request) -> Any:
         try:

@@ -1,5 +1,6 @@
 """The callers and clients of a process: one connection pool, every account through the fleet's limiter."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from redis import Redis
 
 from kommo.api.address import api_base
-from kommo.api.calls import Caller, Turnstile
+from kommo.api.calls import Access, Caller, FixedAccess, Turnstile
 from kommo.api.client import Client
 from kommo.api.coalescing import Coalescer
 from kommo.api.doubt import may_be_done
@@ -110,6 +111,31 @@ class Clients:
         """
         tokens = AccountTokens(self._accounts, self.oauth, account_id, self._override)
         return Caller(tokens, self._transport, turnstile or self.turnstile(account_id))
+
+    def known_turnstile(self, account_id: int) -> AccountTurnstile | None:
+        """Give the account's way through the limiter; None when there is no token for it."""
+        credentials = self._accounts.credentials(account_id)
+        return self._ways(credentials) if credentials and credentials.token else None
+
+    def careful(self, account_id: int, turnstile: Turnstile[Slot]) -> Caller[Slot]:
+        """Make what calls with the account's token as it is: nothing is renewed."""
+        credentials = self._credentials(account_id)
+        base = api_base(credentials.subdomain, self._override or None)
+        return Caller(FixedAccess(Access(base, credentials.token)), self._transport, turnstile)
+
+    def access(self, account_id: int) -> Access:
+        """Give the account's access, renewed if it has ended; raises what AccountTokens.access raises."""
+        return AccountTokens(self._accounts, self.oauth, account_id, self._override).access()
+
+    def has_ended(self, account_id: int) -> bool:
+        """Say whether the account's token has ended, so that a renewal has to be waited for."""
+        account = self._accounts.get(account_id)
+        return (
+            account is not None
+            and account.state == "ready"
+            and bool(account.refresh_token)
+            and 0 < account.expires_at <= time.time()
+        )
 
     def send(self, account_id: int, call: Call) -> Any:
         """Make a call now; what it writes is known as our own before its webhook can come."""

@@ -90,7 +90,7 @@ class Brakes:
 
     def state(self, scope: Scope) -> ScopeState:
         """Say how a limit stands."""
-        slots, queue, _, pause, less = keys_of(scope)
+        slots, queue, _, pause, less, _ = keys_of(scope)
         with translated():
             now = now_ms(self._redis)
             pipe = self._redis.pipeline(transaction=False)

@@ -84,7 +84,7 @@ class Limiter:
         """
         self._give_back_doubtful()
         slot = Slot(uuid4().hex, scopes)
-        keys = [key for scope in scopes for key in keys_of(scope)]
+        keys = [key for scope in scopes for key in keys_of(scope)[:-1]]
         args: list[str | int | bytes] = [slot.id, ticket, SLOT_LEASE_MS, TICKET_MS, head_start_ms, str(spacing)]
         args += [scope.per_second for scope in scopes]
         try:
@@ -163,6 +163,8 @@ class ScopeKeys(NamedTuple):
     last: str
     pause: str
     less: str
+    #: Only limiter_slow.lua counts here.
+    warned: str
 
 
 def keys_of(scope: Scope) -> ScopeKeys:

@@ -77,7 +77,7 @@ class Outbox(Chains):
 
     def has_work(self, account_id: int, *, company_ms: int = COMPANY_MS) -> bool:
         """Say whether there is something to send now. A write that is alone waits a little for company first."""
-        keys = self._keys.chains(QUEUE, account_id).all()
+        keys = [*self._keys.chains(QUEUE, account_id).all(), self._stumbles_key(account_id)]
         return bool(self._scripts.run(Call("outbox_peek", keys, [account_id, company_ms])) == 0)
 
     def take_piles(self, account_id: int, token: str, *, most: int, depth: int) -> Piles:
@@ -107,6 +107,7 @@ class Outbox(Chains):
             self._keys.of_shard(self._keys.shard(account_id), QUEUE, "finished", sender),
             self._keys.stats(account_id),
             *self._keys.dead(account_id),
+            self._stumbles_key(account_id),
             *result_keys,
         ]
         return [answer != 0 for answer in self._scripts.run(Call("outbox_finish", keys, args))]
@@ -142,6 +143,9 @@ class Outbox(Chains):
 
     def _result_key(self, account_id: int, write_id: str) -> str:
         return self._keys.of_account(account_id, QUEUE, "result", write_id)
+
+    def _stumbles_key(self, account_id: int) -> str:
+        return self._keys.of_account(account_id, QUEUE, "stumbles")
 
     def _size_key(self, account_id: int) -> str:
         return self._keys.of_account(account_id, QUEUE, "size")

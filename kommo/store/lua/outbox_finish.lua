@@ -6,7 +6,9 @@
 -- KEYS[6] stats     hash    counters of the account
 -- KEYS[7] dead      hash    dead letter id -> record
 -- KEYS[8] index     zset    "account:id" -> ms
--- KEYS[9...] result string  per result: what became of a write, for those that refer to it; lives ARGV[3] s
+-- KEYS[9] stumbles  hash    failed: requests in a row that came to nothing; until: ms before which no other one goes.
+--                           Gone with the next that works, or after 10 minutes.
+-- KEYS[10...] result string per result: what became of a write, for those that refer to it; lives ARGV[3] s
 -- ARGV: account, token, life of the results (s), then per chain: chain, item number, verb, how many writes are done
 --       with, delay (ms), mark, how many of the writes then at the head get it, number of results, number of dead
 --       letters; then its results (the id of the entity made, or "failed"), then its dead letters (id, record)
@@ -17,6 +19,10 @@
 -- mark: "!" they have to go alone, "?" nobody knows whether Kommo has done them, "" nothing
 -- Returns one number per chain: 1 recorded, 2 recorded by an earlier call whose answer was lost, 0 the lease has passed
 -- to somebody else and nothing was changed.
+
+-- Failed requests in a row before an account rests, and its longest rest.
+local PATIENT = 7
+local LONGEST_REST_MS = 60000
 
 local q = {ready = KEYS[1], due = KEYS[2], state = KEYS[3], items = KEYS[4]}
 local account, token, life = ARGV[1], ARGV[2], ARGV[3]
@@ -32,7 +38,8 @@ local function mark_all(chain, mark, first, last)
   end
 end
 
-local outcomes, a, result_key = {}, 4, 9
+local outcomes, a, result_key = {}, 4, 10
+local worked, stumbled = false, false
 while a <= #ARGV do
   local chain, seq, verb = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2]
   local pop, delay = tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4])
@@ -49,7 +56,9 @@ while a <= #ARGV do
     if verb == 'failed' then
       s.runs = s.runs + 1
       s.failures = s.failures + 1
+      stumbled = true
     end
+    worked = worked or verb == 'done'
     redis.call('HDEL', q.items, chain .. '|leased')
     if mark ~= '' then mark_all(chain, mark, s.head + pop, math.min(s.tail, s.head + pop + marked - 1)) end
     finish(q, account, chain, s, pop, delay, now)
@@ -58,6 +67,18 @@ while a <= #ARGV do
   outcomes[#outcomes + 1] = s and 1 or (before and 2 or 0)
   a = a + n_results + 2 * n_dead
   result_key = result_key + n_results
+end
+-- Each write waits by its own backoff; but a thousand that wait for a Kommo that is down must not keep asking it.
+if worked then
+  redis.call('DEL', KEYS[9])
+elseif stumbled then
+  local failed = redis.call('HINCRBY', KEYS[9], 'failed', 1)
+  if failed > PATIENT then
+    local until_ms = string.format('%.0f', now + math.min(LONGEST_REST_MS, 1000 * 2 ^ math.min(failed - PATIENT - 1, 20)))
+    redis.call('HSET', KEYS[9], 'until', until_ms)
+    redis.call('ZADD', q.ready, 'XX', until_ms, account)
+  end
+  redis.call('PEXPIRE', KEYS[9], 600000)
 end
 redis.call('SET', KEYS[5], token, 'EX', 600)
 return outcomes

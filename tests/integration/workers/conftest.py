@@ -72,6 +72,9 @@ class Worker:
     def pass_time(self, queue: str, account: int = ACCOUNT) -> None:
         """Let every wait of a queue be over, leases included."""
         redis, chains = self.runtime.redis, self.runtime.keys.chains(queue, account)
+        stumbles = self.runtime.keys.of_account(account, queue, "stumbles")
+        if redis.exists(stumbles):
+            redis.hdel(stumbles, "until")
         waiting: Any = redis.zrange(chains.due, 0, -1)
         for chain in waiting:
             redis.zadd(chains.due, {chain: 1})

@@ -127,6 +127,54 @@ def test_a_429_that_does_not_say_how_long_is_waited_out_longer_each_time(here: W
     assert state.allowed == state.scope.per_second - 2
 
 
+@pytest.mark.parametrize("page", ["unauthorized", "payment_required", "internal_error"])
+def test_any_answer_that_is_no_block_opens_the_scope_again(here: Worker, box: Sandbox, page: str) -> None:
+    runtime = here.runtime
+    box.fault(times=1, page="forbidden_html")
+    flush(runtime)
+    box.fault(times=1, page=page)
+    runtime.redis.zadd("kommo:{limits}:blocks", {ADDRESS: 1})
+    assert probe(runtime)
+    assert not runtime.shared.brakes.state(runtime.clients.turnstile(ACCOUNT).scopes[-1]).blocked
+    assert runtime.shared.parking.state(ACCOUNT) is None, "a careful call parks nobody"
+
+
+def test_a_429_to_the_careful_call_opens_the_scope_and_is_waited_out(here: Worker, box: Sandbox) -> None:
+    runtime = here.runtime
+    box.fault(times=1, page="forbidden_html")
+    flush(runtime)
+    box.fault(times=1, page="too_many")
+    runtime.redis.zadd("kommo:{limits}:blocks", {ADDRESS: 1})
+    assert probe(runtime)
+    state = runtime.shared.brakes.state(runtime.clients.turnstile(ACCOUNT).scopes[-1])
+    assert (state.blocked, state.paused_seconds > 25) == (False, True)
+
+
+def test_a_block_does_not_outlive_the_account_that_met_it(here: Worker, box: Sandbox) -> None:
+    runtime = here.runtime
+    box.fault(times=1, page="forbidden_html")
+    flush(runtime)
+    runtime.redis.hset(f"kommo:{{limits}}:block:{ADDRESS}", "account", 999)
+    runtime.redis.zadd("kommo:{limits}:blocks", {ADDRESS: 1})
+    assert probe(runtime)
+    assert [one["path"] for one in box.requests()][-1] == "/api/v4/account", "another account was asked for"
+    assert not runtime.shared.brakes.state(runtime.clients.turnstile(ACCOUNT).scopes[-1]).blocked
+
+
+def test_an_account_to_which_nothing_comes_through_rests(worker: MakeWorker, box: Sandbox) -> None:
+    leads = [made(box, "leads", name=f"L{number}") for number in range(30)]
+    embedded: dict[str, Any] = {"_embedded": {"tags": []}}
+    here = Asking(worker, box)(lambda kommo: [kommo.later.leads.update(lead, **embedded) for lead in leads])
+    box.fault(method="PATCH", times=None, status=500)
+    flush(here.runtime)
+    # As many as may be under way when it is noticed come on top.
+    assert 8 <= len(box.requests(method="PATCH")) <= 16
+    box.clear_faults()
+    here.pass_time("outbox")
+    flush_out(here)
+    assert here.dead() == []
+
+
 def test_after_a_block_one_careful_call_opens_the_scope_again(here: Worker, box: Sandbox) -> None:
     runtime = here.runtime
     box.fault(method=None, times=2, page="forbidden_html")

@@ -235,12 +235,12 @@ def test_the_second_call_says_what_became_of_it(second, error):
     assert gate.events[-1] == FREED
 
 
-def test_access_that_has_ended_costs_no_slot_and_is_heeded():
+def test_access_that_has_ended_costs_no_slot_and_says_nothing_of_kommo():
     ended = AccessEnded("revoked", method="GET", path="/x")
     call, gate, _ = caller(OK, tokens=Renewing(ended=ended))
     with pytest.raises(AccessEnded):
         call("GET", "/api/v4/account")
-    assert gate.after_admission == [("heed", AccessEnded, "GET")]
+    assert gate.after_admission == []
 
 
 # Whether it may go out
