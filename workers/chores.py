@@ -38,14 +38,15 @@ def trim_inboxes(runtime: Runtime) -> int:
 
 
 def renew_tokens(runtime: Runtime) -> int:
-    """Renew the pairs that nobody has renewed for 30 days, the oldest first; say how many were."""
+    """Renew the pairs that nobody has renewed for 30 days, first those that nobody has tried to; say how many were."""
     before = time.time() - IDLE_SECONDS
     due = [
         account
         for account in _stored(runtime)
         if account.state == "ready" and account.refresh_token and account.renewed_at < before
     ]
-    due.sort(key=lambda account: account.renewed_at)
+    # By the last attempt, or those that fail for months would be the oldest, and the only ones that are tried.
+    due.sort(key=lambda account: max(account.renewed_at, account.tried_at))
     return sum(
         _renewed(AccountTokens(runtime.accounts, runtime.clients.oauth, account.account_id))
         for account in due[:RENEWED_AT_ONCE]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -13,7 +14,7 @@ from kommo.api.calls import Access
 from kommo.api.turnstile import AccountTurnstile, HeldSlot
 from kommo.api.writes import API
 from kommo.errors import NeedsAttention, SettingsError, StoreUnavailable, TryLater
-from kommo.store.limiter import Slot, Wait
+from kommo.store.limiter import HEAD_START_MS, Slot, Wait
 from kommo.store.outbox import COMPANY_MS, QUEUE, Piles
 from workers.loop import TURN_SECONDS, Loop, serve_accounts
 from workers.request import Request
@@ -23,10 +24,10 @@ _log = structlog.get_logger(__name__)
 #: Requests of one flush that may be under way at once: for an account as many as it may make in a second, and in all.
 IN_FLIGHT: Final = 7
 IN_FLIGHT_IN_ALL: Final = 28
-#: Seconds that an account waits for a slot of the address that it shares with others, in the order of their coming,
-#: and that the only account with something to send waits for any slot.
+#: Seconds that an account waits for a slot before others have their turn; how long it waited in all is remembered.
 _PATIENCE_SECONDS: Final = 1.0
-_ALONE_SECONDS: Final = 1.0
+#: Tokens that have ended and are renewed at once, aside from the requests.
+_RENEWALS: Final = 4
 #: Seconds after which an account whose token is being renewed is looked at again.
 _RENEWAL_SECONDS: Final = 0.1
 Acquire = Callable[[], Slot | Wait | None]
@@ -39,18 +40,22 @@ _HOLD_SECONDS: Final = 60.0
 
 def flush(runtime: Runtime) -> None:
     """Send the writes that are due."""
-    with ThreadPoolExecutor(IN_FLIGHT_IN_ALL, thread_name_prefix="flush") as pool:
-        sender = _Flush(runtime, pool)
+    with (
+        ThreadPoolExecutor(IN_FLIGHT_IN_ALL, thread_name_prefix="flush") as pool,
+        ThreadPoolExecutor(_RENEWALS, thread_name_prefix="renewal") as renewing,
+    ):
+        sender = _Flush(runtime, pool, renewing)
         serve_accounts(runtime, Loop(QUEUE, sender.serve, linger=sender.linger))
 
 
 class _Flush:
     """One flush loop and the requests it has under way."""
 
-    def __init__(self, runtime: Runtime, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, runtime: Runtime, pool: ThreadPoolExecutor, renewing: ThreadPoolExecutor) -> None:
         self._runtime = runtime
         self._pool = pool
         self._under_way: dict[Future[None], int] = {}
+        self._renewing = renewing
         self._renewals: dict[int, Future[Access]] = {}
 
     def serve(self, account_id: int, more: int) -> None:
@@ -59,13 +64,16 @@ class _Flush:
         turn_ends = time.monotonic() + TURN_SECONDS
         try:
             if not runtime.outbox.has_work(account_id, company_ms=0):
+                runtime.waits.over(account_id)
                 return
             if not self._has_access(account_id):
                 runtime.outbox.hold(account_id, seconds=_RENEWAL_SECONDS)
                 return
             turnstile = runtime.clients.turnstile(account_id, urgent=False)
-            acquire: Acquire = partial(turnstile.acquire, _ALONE_SECONDS)
-            if more:
+            waited_ms = runtime.waits.waited_ms(account_id)
+            turnstile = replace(turnstile, waited_ms=waited_ms)
+            acquire: Acquire = partial(turnstile.acquire, _PATIENCE_SECONDS)
+            if more and waited_ms < HEAD_START_MS:
                 acquire = partial(turnstile.acquire_or_leave, _PATIENCE_SECONDS)
             while not runtime.stopping.is_set() and self._has_room(account_id, until=turn_ends):
                 if not self._send_next(account_id, turnstile, acquire):
@@ -74,12 +82,15 @@ class _Flush:
                     # With a request sent, others go first as soon as a slot has to be waited for.
                     acquire = partial(turnstile.acquire_or_leave, 0.0)
         except (NeedsAttention, TryLater) as error:
-            seconds = min(_HOLD_SECONDS, error.after or _HOLD_SECONDS)
-            _log.warning("writes wait", account=account_id, seconds=round(seconds, 1), error=str(error))
-            runtime.outbox.hold(account_id, seconds=seconds)
+            self._hold(account_id, min(_HOLD_SECONDS, error.after or _HOLD_SECONDS), error)
         except SettingsError as error:
-            _log.error("writes wait", account=account_id, seconds=_HOLD_SECONDS, error=str(error))
-            runtime.outbox.hold(account_id, seconds=_HOLD_SECONDS)
+            self._hold(account_id, _HOLD_SECONDS, error)
+
+    def _hold(self, account_id: int, seconds: float, error: Exception) -> None:
+        if self._runtime.waits.is_news(account_id, seconds=seconds):
+            _log.warning("writes wait", account=account_id, seconds=round(seconds, 1), error=str(error))
+        self._runtime.waits.over(account_id)
+        self._runtime.outbox.hold(account_id, seconds=seconds)
 
     def _has_access(self, account_id: int) -> bool:
         """Say whether there is a token to call with; one that has ended is renewed aside, and holds no slot meanwhile.
@@ -92,7 +103,7 @@ class _Flush:
             clients.access(account_id)
             return True
         if renewal is None:
-            self._renewals[account_id] = self._pool.submit(clients.access, account_id)
+            self._renewals[account_id] = self._renewing.submit(clients.access, account_id)
         elif renewal.done():
             del self._renewals[account_id]
             renewal.result()
@@ -127,6 +138,7 @@ class _Flush:
             if tries and not isinstance(slot, Slot):
                 turnstile.untried()
         if isinstance(slot, Slot):
+            self._runtime.waits.over(account_id)
             return HeldSlot(turnstile, slot, tries=tries)
         if slot is not None:
             self._runtime.outbox.hold(account_id, seconds=slot.seconds)

@@ -41,9 +41,14 @@ class Careful:
             self._behind.heed(error, method)
 
 
+def address_of(runtime: Runtime) -> str:
+    """Name the scope of the address that this process calls from."""
+    return f"ip:{runtime.settings.egress}"
+
+
 def probe(runtime: Runtime) -> bool:
     """Make the careful call that is due, if there is one; True when there was."""
-    claimed = runtime.shared.brakes.claim_probe()
+    claimed = runtime.shared.brakes.claim_probe(address=address_of(runtime))
     if claimed is None:
         return False
     scope, account_id = claimed

@@ -26,6 +26,7 @@ from kommo.store.lanes import Lanes
 from kommo.store.loops import Loops
 from kommo.store.outbox import Outbox
 from workers.keeper import Keeper
+from workers.waits import Waits
 
 #: Threads that run loops leave free for drains and the flush.
 _RESERVED_THREADS: Final = 3
@@ -92,6 +93,7 @@ class Runtime:
         self.accounts = Accounts(self.settings, self.redis, self.keys)
         self.clients = Clients(self.accounts, self.shared, self.settings.api_base)
         self.fleet = Fleet(self.redis)
+        self.waits = Waits()
         self._numbers = itertools.count(1)
         self._capacity: Mapping[str, int] = {}
         self._capacity_read = 0.0

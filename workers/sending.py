@@ -8,10 +8,10 @@ from typing import Any, Final
 import structlog
 
 from kommo.api.bulk import Batch, mergeable, target_of
-from kommo.api.doubt import may_be_done
+from kommo.api.doubt import may_be_done, search_for
 from kommo.api.writes import Write
 from kommo.errors import Action, ApiError, RequestError, StoreUnavailable, TryLater, named
-from kommo.store.outbox import ALONE, DOUBTFUL, FAILED, RESULT_SECONDS, Pile, PileOutcome
+from kommo.store.outbox import ALONE, DOUBTFUL, FAILED, RESULT_SECONDS, Pile, PileOutcome, Verb
 from workers.backoff import backoff_ms
 from workers.letters import given_up
 
@@ -41,12 +41,19 @@ def sort_out(
 ) -> tuple[list[Load], list[PileOutcome]]:
     """Choose what is ready to go; the rest waits for writes it refers to, or is given up with them."""
     loads, outcomes = [], []
+    targets: set[object] = set()
     for pile, writes in piles:
         unready = _unless_ready(pile, writes[0], results)
         if unready is None:
-            loads.append(Load(pile, _ready(writes, results)))
-        else:
-            outcomes.append(unready)
+            load = Load(pile, _ready(writes, results))
+            own = {target_of(write) for write in load.writes if write.action == "update"}
+            if targets.isdisjoint(own):
+                targets |= own
+                loads.append(load)
+                continue
+            # One entity under two names: by its id, and as what an earlier write has made. It is in no request twice.
+            unready = PileOutcome(pile.lease, "postpone")
+        outcomes.append(unready)
     return loads, outcomes
 
 
@@ -78,24 +85,48 @@ def _ready(writes: Sequence[Write], results: Mapping[str, str]) -> list[Write]:
 
 
 def done(loads: Sequence[Load], batch: Batch, answer: Any) -> list[PileOutcome]:
-    """Say how the loads of a request that Kommo has taken ended: whoever refers to a creation gets its id."""
+    """Say how the loads of a request that Kommo has taken ended: whoever refers to a creation gets its id.
+
+    What the answer does not mention is not taken for done: a creation without an id is in doubt, and a patch that is
+    passed over, where others are named, is sent again by itself.
+    """
     made: dict[str, str] = {}
-    for entry, said in zip(batch.entries, batch.results(answer), strict=True):
+    missing: set[tuple[int, int]] = set()
+    said_of = batch.results(answer)
+    for entry, said in zip(batch.entries, said_of, strict=True):
         for chain, place in entry.places:
-            write = loads[chain].writes[place]
-            if write.action == "create":
-                id_ = (said or {}).get("id")
-                # Without an id those that refer to it could wait for ever.
-                made[write.id] = str(id_) if isinstance(id_, int) else FAILED
+            write, id_ = loads[chain].writes[place], (said or {}).get("id")
+            if write.action == "create" and isinstance(id_, int):
+                made[write.id] = str(id_)
+            elif write.action == "create" or (said is None and any(said_of)):
+                missing.add((chain, place))
     return [
-        PileOutcome(
-            load.pile.lease,
-            "done",
-            done=len(load.writes),
-            results={write.id: made[write.id] for write in load.writes if write.id in made},
-        )
-        for load in loads
+        _done(load, made, [place for at, place in sorted(missing) if at == chain]) for chain, load in enumerate(loads)
     ]
+
+
+def _done(load: Load, made: Mapping[str, str], missing: Sequence[int]) -> PileOutcome:
+    """Say how a load ended, of which the writes at some places were not mentioned."""
+    number = missing[0] if missing else len(load.writes)
+    results = {write.id: made[write.id] for write in load.writes[:number] if write.id in made}
+    if not missing:
+        return PileOutcome(load.pile.lease, "done", done=number, results=results)
+    left = len(load.writes) - number
+    if load.head.action == "update":
+        verb: Verb = "done" if number else "postpone"
+        return PileOutcome(load.pile.lease, verb, done=number, mark=ALONE, marked=left)
+    if number:
+        return PileOutcome(load.pile.lease, "done", done=number, results=results, mark=DOUBTFUL, marked=left)
+    if not _doubt_helps(load.head):
+        # Sent again it might be made a second time, and it could not be told.
+        return dead(load.pile, load.head, "in_doubt", "Kommo's answer does not say what became of it")
+    _log.warning("write not mentioned by Kommo, looked for", write=load.head.id, resource=load.head.resource)
+    return PileOutcome(load.pile.lease, "failed", delay_ms=_delay(load, None), mark=DOUBTFUL, marked=left)
+
+
+def _doubt_helps(write: Write) -> bool:
+    """Say whether a creation can be looked for, or is to be parked rather than repeated."""
+    return write.on_doubt == "park" or (write.on_doubt == "look" and search_for(write) is not None)
 
 
 def found(load: Load, id_: int) -> PileOutcome:
@@ -111,14 +142,26 @@ def failed(loads: Sequence[Load], batch: Batch | None, error: Exception) -> list
     if not isinstance(error, ApiError):
         # Wrong before it was sent, or a fault of ours: kept rather than tried for ever.
         return _given_up(loads, "refused" if isinstance(error, RequestError) else "sending_failed", error)
-    several = batch is not None and len(batch.entries) > 1
-    if error.action in _NOT_NOW or (error.action is Action.HALVE and several):
-        return [PileOutcome(load.pile.lease, "postpone") for load in loads]
     if error.action is Action.TAKE_OUT and batch is not None:
         return _without_bad_ones(loads, batch, error)
+    if error.action is Action.HALVE and batch is not None and len(batch.entries) > 1:
+        return [_halved(load) for load in loads]
+    return _all_alike(loads, error)
+
+
+def _all_alike(loads: Sequence[Load], error: ApiError) -> list[PileOutcome]:
+    if error.action in _NOT_NOW:
+        return [PileOutcome(load.pile.lease, "postpone") for load in loads]
     if error.action in {Action.REPEAT, Action.HALVE}:
         return [_again(load, error) for load in loads]
     return _given_up(loads, "refused", error)
+
+
+def _halved(load: Load) -> PileOutcome:
+    """Send it again in a smaller request; what can be looked for is looked for first, as it may be done."""
+    if load.head.action == "create" and any(_doubt_helps(write) for write in load.writes):
+        return PileOutcome(load.pile.lease, "postpone", mark=DOUBTFUL, marked=len(load.writes))
+    return PileOutcome(load.pile.lease, "postpone")
 
 
 def _given_up(loads: Sequence[Load], reason: str, error: Exception) -> list[PileOutcome]:

@@ -9,7 +9,7 @@ import structlog
 
 from kommo.errors import StoreError, StoreUnavailable
 from kommo.queue import LOOPS
-from workers.probing import Prober
+from workers.probing import Prober, address_of
 from workers.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
@@ -57,7 +57,7 @@ class Sweeper:
             loops = runtime.loops[queue]
             if any(loops.overdue(shard, by_ms=_LATE_MS) for shard in range(runtime.keys.shards)):
                 runtime.waker.wake(task)
-        if runtime.shared.brakes.probe_is_due():
+        if runtime.shared.brakes.probes_due(address=address_of(runtime)):
             self._prober.look()
 
     def _check_shards(self) -> None:

@@ -36,6 +36,8 @@ class AccountTurnstile:
     blocked_by_address: bool = True
     #: Calls that somebody waits for come before writes for later, which are spread over the second besides.
     urgent: bool = True
+    #: ms that writes for later have waited before; after ten seconds they come before what is urgent.
+    waited_ms: int = 0
 
     def admit(self, method: str, path: str) -> bool:
         """Let a call pass unless its account is parked; raises PaymentRequired, AccessEnded."""
@@ -76,7 +78,7 @@ class AccountTurnstile:
         slot = self.limiter.acquire(
             self.scopes,
             seconds=seconds,
-            head_start_ms=HEAD_START_MS if self.urgent else 0,
+            head_start_ms=HEAD_START_MS if self.urgent else self.waited_ms,
             spacing=0 if self.urgent else SPACING,
             not_for=not_for,
         )

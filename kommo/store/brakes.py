@@ -65,18 +65,19 @@ class Brakes:
         with suppress(StoreUnavailable):
             self._scripts.run(Call("limiter_block", [_block_key(scope.name), _BLOCKS, keys_of(scope).pause], args))
 
-    def probe_is_due(self) -> bool:
-        """Say whether it is time for a careful call."""
+    def probes_due(self, *, address: str) -> list[str]:
+        """Name the scopes for which it is time for a careful call; other addresses have to ask for themselves."""
         with translated():
-            first: Any = self._redis.zrange(_BLOCKS, 0, 0, withscores=True)
-            return bool(first) and first[0][1] <= now_ms(self._redis)
+            due: Any = self._redis.zrange(_BLOCKS, "-inf", now_ms(self._redis), byscore=True)
+        names = [name.decode() for name in due]
+        return [name for name in names if name == address or not name.startswith("ip:")]
 
-    def claim_probe(self) -> tuple[str, int] | None:
-        """Take over the careful call that is due, if there is one: the scope's name, and the account to call for."""
-        with translated():
-            due: Any = self._redis.zrange(_BLOCKS, "-inf", now_ms(self._redis), byscore=True, offset=0, num=1)
-        for name in due:
-            scope = name.decode()
+    def claim_probe(self, *, address: str) -> tuple[str, int] | None:
+        """Take over the careful call that is due, if there is one: the scope's name, and the account to call for.
+
+        `address` is the scope of the address that this process calls from.
+        """
+        for scope in self.probes_due(address=address):
             account = self._scripts.run(Call("limiter_probe", [_block_key(scope), _BLOCKS], [scope, PROBE_MS]))
             if account:
                 return scope, int(account)

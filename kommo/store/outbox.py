@@ -14,7 +14,7 @@ from kommo.store.scripts import Call
 
 QUEUE: Final = "outbox"
 #: Seconds for which the result of a write is kept for the writes that refer to it.
-RESULT_SECONDS: Final = 24 * 3600
+RESULT_SECONDS: Final = 7 * 24 * 3600
 FAILED: Final = "failed"
 #: How long the only write there waits for company, in ms. It never waits once there is some.
 COMPANY_MS: Final = 150

@@ -163,7 +163,7 @@ class TestADeath:
             lambda: parking.admit(ACCOUNT, read=True),
             lambda: parking.resume(ACCOUNT),
             lambda: parking.state(ACCOUNT),
-            brakes.claim_probe,
+            lambda: brakes.claim_probe(address="ip:here"),
             lambda: brakes.release("account:1"),
             lambda: brakes.state(scopes[0]),
             fleet.size,

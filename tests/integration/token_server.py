@@ -28,6 +28,8 @@ class TokenServer(ThreadingHTTPServer):
         self.asked: list[dict[str, Any]] = []
         self.questions: list[str] = []
         self.name: object = {"id": 7, "subdomain": "acme", "domain": "acme.kommo.com", "top_level_domain": "com"}
+        #: What `GET /api/v4/account` says.
+        self.account: object = {"id": 7}
         self.lock = threading.Lock()
         self.accepted: set[str] = {"access-1"}
         self.webhooks: list[tuple[str, str]] = []
@@ -75,7 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.startswith("/api/v4/account"):
-            self._answer((200, {"id": 7}) if self._is_known() else (401, {"title": "Unauthorized", "status": 401}))
+            self._answer(
+                (200, self.server.account) if self._is_known() else (401, {"title": "Unauthorized", "status": 401})
+            )
             return
         self.server.questions.append(self.headers["X-Refresh-Token"])
         self._answer((200, self.server.name))

@@ -41,6 +41,7 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
 }
 #: Options that exist, but not here.
 _ELSEWHERE: Final = {
+    "tags": "are given with add_tags= and remove_tags=",
     "stage": "is for leads, nothing else stands in a pipeline",
     "pipeline": "is for leads, nothing else stands in a pipeline",
     "responsible": "is for tasks and what has a card; here it is responsible_user_id=",

@@ -12,9 +12,9 @@ from kommo.hooks.echoes.shown import Shown, is_member
 
 #: The field of the hash that holds what was seen; the others are writes.
 SEEN: Final = "seen"
-#: ms after a write within which its webhook is received.
-LIFE_MS: Final = 600_000
-#: ms by which the clocks of a receiver and of Redis may differ.
+#: ms after a write within which its webhook is received; Kommo repeats one that failed after 5 and 15 minutes.
+LIFE_MS: Final = 2_400_000
+#: ms by which the clocks of a receiver, of Redis and of Kommo may differ, and a write may take to be done.
 SKEW_MS: Final = 60_000
 #: Seconds of an entity's history that are remembered, and contents of one second.
 _MOMENTS: Final = 6
@@ -36,6 +36,8 @@ class Pending:
     def is_live(self, received_ms: int, time: int) -> bool:
         """Say whether a delivery received then, of a change at that second, may be its echo."""
         in_time = self.at_ms - SKEW_MS <= received_ms <= self.at_ms + LIFE_MS
+        # A write that changed nothing causes no webhook: what somebody else changes minutes later is not its echo.
+        in_time = in_time and time * 1000 <= self.at_ms + SKEW_MS
         return in_time and (self.until is None or time <= self.until)
 
     def to_text(self) -> str:

@@ -1,4 +1,4 @@
-"""An account's token: renewed once for all, never lost, and never by two at once."""
+"""An account's token: used while it is good, renewed aside, and waited for no longer than a call can."""
 
 import os
 import signal
@@ -9,110 +9,43 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pytest
 from redis import Redis
 
 from kommo.api.calls import Access, Caller
-from kommo.api.oauth import OAuth
-from kommo.api.tokens import renewal
+from kommo.api.doubt import may_be_done
+from kommo.api.tokens import background
 from kommo.api.tokens.access import AccountTokens
-from kommo.api.transport import HttpTransport
-from kommo.api.ways import Ways
+from kommo.api.tokens.refusal import ClientRefused
+from kommo.api.transport import NOT_SENT, HttpTransport
 from kommo.errors import (
     AccessEnded,
-    PaymentRequired,
     ServerError,
-    StoreUnavailable,
-    TryLater,
     Unauthorized,
     Unreachable,
 )
-from kommo.settings import Settings
-from kommo.store.account import Account
 from kommo.store.accounts import Accounts, Credentials
-from kommo.store.brakes import Brakes
 from kommo.store.keys import Keys
-from kommo.store.limiter import Limiter
-from kommo.store.parking import Parking
+from kommo.store.renewals import Backoff, Lock
 from kommo.store.server import PrivateServer
-from kommo.store.vault import new_key
 from kommo.variables import Secret
-from tests.integration.token_server import TokenServer, serving
-from tests.integration.workers.logs import Lines, logged
+from tests.integration.api.renewing import (
+    KEY,
+    NOW,
+    WRONG_CLIENT,
+    Make,
+    account,
+    settings_for,
+    stored,
+)
+from tests.integration.token_server import TokenServer
+from tests.integration.workers.logs import Lines
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
-KEY = new_key()
-NOW = 1_800_000_000.0
-REVOKED = (401, {"hint": "Token has been revoked", "title": "x", "status": 401})
-WRONG_CLIENT = (401, {"title": "Wrong client", "status": 401})
-Make = Callable[..., AccountTokens[Any]]
-
-
-@pytest.fixture
-def server() -> Iterator[TokenServer]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def lines() -> Iterator[Lines]:
-    with logged() as lines:
-        yield lines
-
-
-def settings_for(server: TokenServer, **given: Any) -> Settings:
-    known: dict[str, Any] = {
-        "client_id": "client",
-        "client_secret": Secret("client-secret"),
-        "token_keys": (KEY,),
-        "api_base": server.url,
-        "rate_limits": MappingProxyType({"integration": 500, "account": 500, "ip": 500}),
-    }
-    return Settings(**{**known, **given})
-
-
-def compose(redis: Redis, settings: Settings, transport: HttpTransport, **given: Any) -> AccountTokens[Any]:
-    accounts = Accounts(settings, redis)
-    ways = Ways(accounts, Limiter(redis), Brakes(redis), Parking(redis, Keys()))
-    oauth = OAuth(transport, ways, api_base_override=settings.api_base)
-    return AccountTokens(accounts, oauth, 7, settings.api_base, **given)
-
-
-@pytest.fixture
-def make(redis: Redis, server: TokenServer) -> Iterator[Make]:
-    """Make the tokens of account 7, as another process would have them."""
-    with HttpTransport() as transport:
-        yield lambda given=None, **more: compose(
-            redis, settings_for(server, **(given or {})), transport, **{"clock": lambda: NOW, "sleep": soon, **more}
-        )
-
-
-def soon(seconds: float) -> None:
-    time.sleep(min(seconds, 0.02))
-
-
-def account(**given: Any) -> Account:
-    known: dict[str, Any] = {
-        "account_id": 7,
-        "subdomain": "acme",
-        "access_token": Secret("access-1"),
-        "refresh_token": Secret("refresh-1"),
-        "expires_at": int(NOW) + 86_400,
-        "installed_at": int(NOW) - 100,
-        "renewed_at": int(NOW) - 100,
-        "api_domain": "api-c.kommo.com",
-    }
-    return Account(**{**known, **given})
-
-
-def stored(tokens: AccountTokens[Any]) -> Account:
-    found = tokens.accounts.get(7)
-    assert found is not None
-    return found
+MAIN = threading.main_thread().name
 
 
 class TestAccess:
@@ -122,11 +55,11 @@ class TestAccess:
         assert tokens.access() == Access(server.url, "access-1")
         assert server.asked == []
 
-    def test_one_that_is_nearly_over_is_renewed_and_stored_before_it_is_given(
+    def test_one_that_has_ended_is_renewed_and_the_new_one_stored_before_it_is_given(
         self, make: Make, server: TokenServer
     ) -> None:
         tokens = make()
-        tokens.accounts.save(account(expires_at=int(NOW) + 200, renewed_at=int(NOW) - 86_200))
+        tokens.accounts.save(account(expires_at=int(NOW), renewed_at=int(NOW) - 86_400))
         assert tokens.access().token == "access-2"
         after = stored(tokens)
         assert (after.access_token, after.refresh_token) == ("access-2", "refresh-2")
@@ -151,29 +84,16 @@ class TestAccess:
         assert (asked["client_id"], asked["client_secret"]) == ("own", "own-secret")
         assert asked["redirect_uri"] == "https://own.example/cb"
 
-    def test_while_the_old_one_is_good_it_serves_though_kommo_gives_no_new_one(
-        self, make: Make, server: TokenServer
-    ) -> None:
-        tokens = make()
-        tokens.accounts.save(account(expires_at=int(NOW) + 60))
-        server.instead = [(503, None)] * 3
-        assert tokens.access().token == "access-1"
-        assert server.spent == ["refresh-1"] * 3
-
-    def test_while_the_old_one_is_good_nobody_waits_for_another_process(self, make: Make, server: TokenServer) -> None:
-        tokens = make()
-        saved = tokens.accounts.save(account(expires_at=int(NOW) + 60))
-        tokens.accounts.lock(saved, "another", lease_ms=60_000)
-        assert tokens.access().token == "access-1"
-        assert server.asked == []
-
-    def test_one_that_has_ended_is_not_given(self, make: Make, server: TokenServer) -> None:
-        tokens = make()
+    @pytest.mark.parametrize("in_background", [True, False])
+    def test_one_that_has_ended_is_not_given(self, make: Make, server: TokenServer, in_background: bool) -> None:
+        tokens = make(in_background=in_background)
         tokens.accounts.save(account(expires_at=int(NOW) - 1))
         server.instead = [(503, None)] * 3
-        with pytest.raises(ServerError):
+        with pytest.raises(Unreachable, match="could not be renewed: 503") as caught:
             tokens.access()
-        assert stored(tokens).state == "ready"
+        # Nothing was sent, so that no creation is looked for; and there is a time to come again.
+        assert (caught.value.code, caught.value.after, may_be_done(caught.value)) == (NOT_SENT, 1.0, False)
+        assert (stored(tokens).state, len(server.asked)) == ("ready", 3)
 
     def test_a_long_lived_token_is_given_whatever_its_date(self, make: Make, server: TokenServer) -> None:
         tokens = make()
@@ -196,9 +116,11 @@ class TestAccess:
     ) -> None:
         tokens = make({"client_secret": Secret()})
         tokens.accounts.save(account(expires_at=int(NOW) - 1))
-        with pytest.raises(Unauthorized, match="KOMMO_CLIENT_SECRET"):
-            tokens.access()
+        for _ in range(2):
+            with pytest.raises(ClientRefused, match="KOMMO_CLIENT_SECRET"):
+                tokens.access()
         assert (stored(tokens).state, server.asked) == ("ready", [])
+        assert make().access().token == "access-2", "it keeps no other process from renewing"
 
     @pytest.mark.parametrize("state", ["needs_person", "disconnected"])
     def test_an_account_that_needs_a_person_is_not_called(self, make: Make, server: TokenServer, state: Any) -> None:
@@ -209,6 +131,148 @@ class TestAccess:
             with pytest.raises(AccessEnded, match="somebody did something; nothing was sent"):
                 ask()
         assert server.asked == []
+
+
+class TestWhileATokenIsGood:
+    @pytest.fixture
+    def nearly_over(self, make: Make) -> AccountTokens[Any]:
+        tokens = make()
+        tokens.accounts.save(account(expires_at=int(NOW) + 200, renewed_at=int(NOW) - 86_200))
+        return tokens
+
+    def test_it_is_given_at_once_and_another_one_is_fetched_aside(
+        self, nearly_over: AccountTokens[Any], server: TokenServer
+    ) -> None:
+        server.delay = 0.3
+        began = time.monotonic()
+        assert [nearly_over.access().token for _ in range(5)] == ["access-1"] * 5
+        assert time.monotonic() - began < 0.3
+        wait_for(lambda: stored(nearly_over).refresh_token == "refresh-2")
+        assert nearly_over.access().token == "access-2"
+        assert server.spent == ["refresh-1"]
+
+    def test_a_hanging_endpoint_costs_no_call_its_time(
+        self, nearly_over: AccountTokens[Any], server: TokenServer
+    ) -> None:
+        held = threading.Event()
+        server.before_answer = lambda: held.wait(10) and None
+        began = time.monotonic()
+        try:
+            assert [nearly_over.access().token for _ in range(20)] == ["access-1"] * 20
+            assert time.monotonic() - began < 1
+        finally:
+            held.set()
+        wait_for(lambda: stored(nearly_over).refresh_token == "refresh-2")
+        assert len(server.asked) == 1
+
+    @pytest.mark.parametrize(
+        "answer",
+        [(503, None), None, (200, b"{"), WRONG_CLIENT, (402, {"title": "Payment Required"}), (400, {"hint": "x"})],
+        ids=["down", "nothing", "cut off", "wrong client", "not paid", "bad request"],
+    )
+    def test_no_failure_of_its_renewal_is_a_failure_of_a_call_and_it_is_tried_once_and_not_at_once_again(
+        self, nearly_over: AccountTokens[Any], server: TokenServer, answer: Any
+    ) -> None:
+        server.instead = [answer] * 9
+        assert nearly_over.access().token == "access-1"
+        wait_for(lambda: nearly_over.accounts.renewals.pause(7))
+        assert [nearly_over.access().token for _ in range(5)] == ["access-1"] * 5
+        assert (server.spent, stored(nearly_over).state) == (["refresh-1"], "ready")
+
+    @pytest.mark.usefixtures("nearly_over")
+    def test_a_process_without_the_client_uses_it_and_leaves_the_renewal_to_others(
+        self, make: Make, server: TokenServer, redis: Redis
+    ) -> None:
+        assert make({"client_secret": Secret()}).access().token == "access-1"
+        assert (server.asked, redis.exists(Keys().account(7).lock)) == ([], 0)
+
+    def test_nobody_waits_for_another_process(self, nearly_over: AccountTokens[Any], server: TokenServer) -> None:
+        nearly_over.accounts.renewals.lock(stored(nearly_over), "another", lease_ms=60_000)
+        assert nearly_over.access().token == "access-1"
+        assert server.asked == []
+
+    @pytest.mark.usefixtures("nearly_over")
+    def test_a_process_that_soon_ends_begins_nothing_of_its_own(self, make: Make, server: TokenServer) -> None:
+        assert make(in_background=False).access().token == "access-1"
+        assert server.asked == []
+
+    def test_where_no_thread_can_begin_it_is_used_all_the_same(
+        self, nearly_over: AccountTokens[Any], redis: Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def no_thread(*_: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(background, "begin", no_thread)
+        assert nearly_over.access().token == "access-1"
+        assert redis.exists(Keys().account(7).lock) == 0
+
+    def test_a_fault_in_the_thread_is_told_and_others_can_go_on(
+        self, nearly_over: AccountTokens[Any], lines: Lines
+    ) -> None:
+        def fault() -> float:
+            raise ZeroDivisionError
+
+        broken = replace(nearly_over, clock=lambda: NOW if threading.current_thread().name == MAIN else fault())
+        assert broken.access().token == "access-1"
+        wait_for(lambda: lines.saying("renewal failed"))
+        assert nearly_over.accounts.renewals.pause(7) is not None
+
+
+class TestOnceATokenHasEnded:
+    def over(self, tokens: AccountTokens[Any]) -> AccountTokens[Any]:
+        tokens.accounts.save(account(expires_at=int(NOW)))
+        return tokens
+
+    def test_a_call_waits_for_so_long_and_the_renewal_goes_on(self, make: Make, server: TokenServer) -> None:
+        tokens = self.over(make(wait=0.2))
+        held = threading.Event()
+        server.before_answer = lambda: held.wait(10) and None
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match=r"within 0.2 s") as caught:
+            tokens.access()
+        assert time.monotonic() - began < 2
+        assert (caught.value.code, caught.value.after) == (NOT_SENT, 1.0)
+        held.set()
+        wait_for(lambda: stored(tokens).refresh_token == "refresh-2")
+        assert (tokens.access().token, len(server.asked)) == ("access-2", 1)
+
+    def test_a_pause_that_is_longer_than_the_wait_is_told_at_once(self, make: Make, server: TokenServer) -> None:
+        tokens = self.over(make())
+        self.fail(tokens, Backoff(45, 60))
+        with pytest.raises(Unreachable, match="not be renewed 1 times") as caught:
+            tokens.access()
+        assert caught.value.after == pytest.approx(45, abs=1)
+        assert server.asked == []
+
+    def test_a_short_pause_is_waited_for(self, make: Make) -> None:
+        tokens = self.over(make())
+        self.fail(tokens, Backoff(0.2, 60))
+        assert tokens.access().token == "access-2"
+
+    def test_who_is_in_charge_of_it_need_not_wait_for_the_pause(self, make: Make) -> None:
+        tokens = self.over(make())
+        self.fail(tokens, Backoff(45, 60, fault="Kommo does not accept client id and secret"))
+        assert tokens.renew().access_token == "access-2"
+        assert tokens.accounts.renewals.pause(7) is None
+
+    def test_the_pause_grows_while_kommo_gives_none(self, make: Make, server: TokenServer) -> None:
+        tokens = self.over(make())
+        server.instead = [(503, None)] * 12
+        pauses = []
+        for _ in range(4):
+            with pytest.raises(ServerError):
+                tokens.renew()
+            pause = tokens.accounts.renewals.pause(7)
+            assert pause is not None
+            pauses.append(round(pause.seconds))
+        assert pauses == [1, 2, 4, 8]
+
+    def fail(self, tokens: AccountTokens[Any], backoff: Backoff) -> None:
+        # As a process with the same keys would have left it.
+        renewal = tokens._renewal()
+        assert renewal.take(stored(tokens)) is Lock.HELD
+        mark = renewal._mark_of_client(stored(tokens)) if backoff.fault else ""
+        renewal.leave(backoff=replace(backoff, client=mark))
 
 
 class TestARefusedToken:
@@ -249,278 +313,13 @@ class TestARefusedToken:
         assert server.spent == ["refresh-1"]
 
 
-class TestWhatKommoAnswers:
-    @pytest.mark.parametrize(
-        "lost",
-        [None, (500, {"title": "x"}), (502, b"<html>"), (200, b"{"), (200, {"access_token": "half"}), (200, b"[]")],
-        ids=["nothing", "500", "a page", "cut off", "half a pair", "no pair"],
-    )
-    def test_the_same_refresh_token_is_sent_again_when_no_answer_came(
-        self, make: Make, server: TokenServer, lost: Any
-    ) -> None:
-        tokens = make()
-        tokens.accounts.save(account())
-        server.instead = [lost]
-        tokens.renew()
-        assert server.spent == ["refresh-1", "refresh-1"]
-        assert stored(tokens).refresh_token == "refresh-2"
-
-    def test_after_three_answers_that_did_not_come_it_stays_what_it_was(
-        self, make: Make, server: TokenServer, redis: Redis
-    ) -> None:
-        tokens = make()
-        saved = tokens.accounts.save(account())
-        server.instead = [None] * 3
-        with pytest.raises(Unreachable):
-            tokens.renew()
-        assert stored(tokens) == saved
-        # Others hold off for a moment instead of doing the same at once.
-        assert 0 < redis.pttl(Keys().account(7).lock) <= 1000
-
-    def test_a_429_is_not_answered_with_more_calls(self, make: Make, server: TokenServer) -> None:
-        tokens = make()
-        tokens.accounts.save(account())
-        server.instead = [(429, {"retry_after": 30})]
-        with pytest.raises(TryLater):
-            tokens.renew()
-        assert len(server.asked) == 1
-
-    def test_a_subscription_that_has_ended_is_no_revoked_token(self, make: Make, server: TokenServer) -> None:
-        tokens = make()
-        tokens.accounts.save(account())
-        server.instead = [(402, {"title": "Payment Required"})]
-        with pytest.raises(PaymentRequired):
-            tokens.renew()
-        assert stored(tokens).state == "ready"
-
-    @pytest.mark.parametrize(
-        ("answer", "reason"),
-        [
-            (REVOKED, "revoked the refresh token"),
-            (WRONG_CLIENT, "does not accept client id and secret"),
-            ((400, {"hint": "Cannot decrypt the refresh token"}), "refused to renew"),
-            ((404, None), "no longer at its address"),
-        ],
-        ids=["revoked", "wrong client", "bad request", "not there"],
-    )
-    def test_a_refused_refresh_token_needs_a_person_is_told_once_and_costs_no_more_calls(
-        self, make: Make, server: TokenServer, lines: Lines, answer: Any, reason: str
-    ) -> None:
-        tokens = make()
-        tokens.accounts.save(account())
-        server.instead = [answer]
-        with pytest.raises(AccessEnded, match=reason):
-            tokens.renew()
-        for _ in range(3):
-            with pytest.raises(AccessEnded, match=reason):
-                tokens.access()
-        assert len(server.asked) == 1
-        assert (stored(tokens).state, reason in stored(tokens).reason) == ("needs_person", True)
-        (line,) = lines.saying("account needs a person")
-        assert (line["level"], line["account"]) == ("error", 7)
-        assert "refresh-1" not in lines.text
-        assert "client-secret" not in lines.text
-
-    def test_those_who_waited_for_that_answer_do_not_ask_for_it_again(self, make: Make, server: TokenServer) -> None:
-        make().accounts.save(account())
-        server.instead, server.delay = [REVOKED] * 8, 0.3
-        refused: list[AccessEnded] = []
-
-        def ask(tokens: AccountTokens[Any]) -> None:
-            with pytest.raises(AccessEnded) as caught:
-                tokens.renewed(Access(server.url, "access-1"))
-            refused.append(caught.value)
-
-        threads = [threading.Thread(target=ask, args=(make(),)) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert (len(refused), len(server.asked)) == (8, 1)
-
-    def test_a_long_pause_that_kommo_wants_is_not_waited_for(self, make: Make, server: TokenServer) -> None:
-        slept: list[float] = []
-        tokens = make(sleep=slept.append)
-        tokens.accounts.save(account())
-        server.instead = [(503, {"retry_after": 3600})]
-        with pytest.raises(ServerError):
-            tokens.renew()
-        assert (len(server.asked), slept) == (1, [])
-
-    def test_a_new_installation_makes_it_ready(self, make: Make, server: TokenServer) -> None:
-        tokens = make()
-        tokens.accounts.save(account())
-        server.instead = [REVOKED]
-        with pytest.raises(AccessEnded):
-            tokens.renew()
-        tokens.accounts.save(account(access_token=Secret("access-5")))
-        assert tokens.access().token == "access-5"
-
-    def test_a_revoked_token_that_somebody_has_replaced_meanwhile_is_nobodys_trouble(
-        self, make: Make, server: TokenServer
-    ) -> None:
-        tokens = make()
-        tokens.accounts.save(account(refresh_token=Secret("refresh-0")))
-        newer = account(access_token=Secret("access-8"), refresh_token=Secret("refresh-8"))
-        server.delay = 0.3
-        installing = threading.Timer(0.1, lambda: tokens.accounts.save(newer))
-        installing.start()
-        assert tokens.renew().access_token == "access-8"
-        installing.join()
-        assert stored(tokens).state == "ready"
-
-
-class TestARenamedAccount:
-    NAME = MappingProxyType({"id": 7, "subdomain": "newname", "domain": "newname.kommo.com", "top_level_domain": "com"})
-
-    @pytest.mark.parametrize(
-        "answer", [(404, None), WRONG_CLIENT, (301, None)], ids=["not there", "unknown client", "redirect"]
-    )
-    def test_it_is_asked_for_its_name_and_renewed_under_it_with_the_same_token(
-        self, make: Make, server: TokenServer, answer: Any
-    ) -> None:
-        tokens = make()
-        tokens.accounts.save(account())
-        server.instead, server.name = [answer], dict(self.NAME)
-        tokens.renew()
-        assert (stored(tokens).subdomain, stored(tokens).access_token) == ("newname.kommo.com", "access-2")
-        assert (server.questions, server.spent) == (["refresh-1"], ["refresh-1", "refresh-1"])
-
-    def test_an_answer_lost_after_the_new_name_is_asked_for_again_under_it(
-        self, make: Make, server: TokenServer
-    ) -> None:
-        tokens = make()
-        tokens.accounts.save(account())
-        server.instead, server.name = [(404, None), None], dict(self.NAME)
-        tokens.renew()
-        assert (stored(tokens).subdomain, stored(tokens).refresh_token) == ("newname.kommo.com", "refresh-2")
-
-    @pytest.mark.parametrize(
-        "name",
-        [
-            {"id": 8, "subdomain": "other", "domain": "other.kommo.com"},
-            {"id": 7, "subdomain": "evil", "domain": "evil.example"},
-            {"id": 7, "subdomain": "evil.example/", "domain": "kommo.com"},
-            {},
-            [],
-        ],
-        ids=["another account", "another domain", "a path", "nothing", "a list"],
-    )
-    def test_a_name_that_cannot_be_its_own_is_not_followed(self, make: Make, server: TokenServer, name: Any) -> None:
-        tokens = make()
-        tokens.accounts.save(account())
-        server.instead, server.name = [(404, None)], name
-        with pytest.raises(AccessEnded):
-            tokens.renew()
-        assert (stored(tokens).subdomain, len(server.asked)) == ("acme", 1)
-
-    def test_a_fresh_token_that_is_answered_with_a_redirect_leads_to_the_new_name(
-        self, make: Make, server: TokenServer
-    ) -> None:
-        tokens = make()
-        tokens.accounts.save(account(renewed_at=int(NOW) - 1))
-        server.name = dict(self.NAME)
-        tokens.renewed(Access(server.url, "access-1"))
-        assert (stored(tokens).subdomain, server.asked) == ("newname.kommo.com", [])
-
-
-class TestKeepingThePair:
-    """Redis is full from the moment that Kommo has answered, so nothing can be stored."""
-
-    @pytest.fixture
-    def full(self, redis: Redis, server: TokenServer) -> Iterator[Redis]:
-        server.before_answer = lambda: redis.config_set("maxmemory", "1")
-        yield redis
-        redis.config_set("maxmemory", "0")
-
-    def test_it_is_stored_as_soon_as_redis_can_again(self, make: Make, full: Redis, server: TokenServer) -> None:
-        tokens = make()
-        tokens.accounts.save(account())
-        room = threading.Timer(0.5, lambda: full.config_set("maxmemory", "0"))
-        room.start()
-        assert tokens.renew().access_token == "access-2"
-        room.join()
-        assert (stored(tokens).refresh_token, len(server.asked)) == ("refresh-2", 1)
-
-    def test_whoever_called_does_not_wait_for_ever_and_the_pair_is_not_lost(
-        self, make: Make, full: Redis, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(renewal, "_STORE_SECONDS", 0.0)
-        tokens = make()
-        tokens.accounts.save(account())
-        with pytest.raises(StoreUnavailable):
-            tokens.renew()
-        assert stored(tokens).refresh_token == "refresh-1"
-        full.config_set("maxmemory", "0")
-        wait_for(lambda: stored(tokens).refresh_token == "refresh-2")
-
-    def test_it_also_mends_what_another_process_took_for_a_revoked_token(
-        self, make: Make, full: Redis, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(renewal, "_STORE_SECONDS", 0.0)
-        kept = threading.Event()
-        mine = make(sleep=lambda _: kept.wait(10) and None)
-        mine.accounts.save(account())
-        with pytest.raises(StoreUnavailable):
-            mine.renew()
-        full.config_set("maxmemory", "0")
-        full.delete(Keys().account(7).lock)
-        with pytest.raises(AccessEnded):
-            make().renew()
-        assert stored(mine).state == "needs_person"
-        kept.set()
-        wait_for(lambda: stored(mine).refresh_token == "refresh-2")
-        assert (stored(mine).state, make().access().token) == ("ready", "access-2")
-
-
-class TestLateProcesses:
-    def test_a_late_answer_does_not_replace_a_newer_pair(self, make: Make, server: TokenServer) -> None:
-        tokens = make()
-        tokens.accounts.save(account())
-        newer = account(access_token=Secret("access-8"), refresh_token=Secret("refresh-8"))
-        server.before_answer = lambda: tokens.accounts.save(newer) and None
-        assert tokens.renew().access_token == "access-8"
-        assert stored(tokens).refresh_token == "refresh-8"
-
-    def test_a_change_of_something_else_does_not_cost_the_pair(
-        self, make: Make, redis: Redis, server: TokenServer
-    ) -> None:
-        tokens = make()
-        tokens.accounts.save(account())
-
-        def change() -> None:
-            # As after a lease that has run out: the change could come in between.
-            redis.delete(Keys().account(7).lock)
-            tokens.accounts.update(replace(stored(tokens), previous_secret=Secret("older")))
-
-        server.before_answer = change
-        tokens.renew()
-        assert (stored(tokens).refresh_token, stored(tokens).previous_secret) == ("refresh-2", "older")
-
-    def test_an_account_that_was_removed_meanwhile_stays_away(self, make: Make, server: TokenServer) -> None:
-        tokens = make()
-        tokens.accounts.save(account())
-        server.before_answer = lambda: tokens.accounts.remove(7) and None
-        with pytest.raises(AccessEnded, match="removed"):
-            tokens.renew()
-        assert tokens.accounts.get(7) is None
-
-    def test_who_waits_in_vain_is_told_so(self, make: Make, server: TokenServer) -> None:
-        tokens = make(wait=0.2)
-        saved = tokens.accounts.save(account())
-        tokens.accounts.lock(saved, "another", lease_ms=60_000)
-        with pytest.raises(Unreachable, match="another process renews"):
-            tokens.renewed(Access(server.url, "access-1"))
-        assert server.asked == []
-
-
 CHILD = """
 import os, time
 from kommo.api.calls import Access
-from kommo.api.transport import HttpTransport
+from kommo.api.transport import NOT_SENT, HttpTransport
 from kommo.settings import Settings
 from kommo.store.connection import connect
-from tests.integration.api.test_tokens import NOW, compose
+from tests.integration.api.renewing import NOW, compose
 redis, settings = connect(os.environ["REDIS_URL"]), Settings.from_environ(os.environ)
 tokens = compose(redis, settings, HttpTransport(), lease=float(os.environ["LEASE"]), clock=lambda: NOW)
 redis.incr("waiting")

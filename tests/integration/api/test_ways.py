@@ -4,7 +4,7 @@ import pytest
 from redis import Redis
 
 from kommo.api.ways import Ways
-from kommo.errors import ApiError, Blocked, RateLimited, Unauthorized
+from kommo.errors import ApiError, Blocked, PaymentRequired, RateLimited, Unauthorized
 from kommo.settings import Settings
 from kommo.store.accounts import Accounts, Credentials
 from kommo.store.brakes import Brakes
@@ -56,6 +56,31 @@ def test_for_an_unknown_one_nobody_could_make_the_careful_call_so_it_is_a_pause(
     turnstile.heed(error(kind, after=40), "GET")
     state = ways.brakes.state(turnstile.scopes[-1])
     assert (state.blocked, 30 < state.paused_seconds <= 40) == (False, True)
+
+
+def test_at_amocrm_it_is_the_account_that_pauses_and_not_the_address_of_all_others(ways: Ways) -> None:
+    turnstile = ways.unparked(of(7, "acme.amocrm.ru"))
+    turnstile.heed(error(Blocked), "GET")
+    paused = [ways.brakes.state(scope).paused_seconds > 290 for scope in turnstile.scopes]
+    assert paused == [False, True, False]
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_past_the_parking_a_call_is_neither_refused_nor_does_it_change_anything(ways: Ways, method: str) -> None:
+    ways.parking.park(7, "token", reads_refused=True)
+    before = ways.parking.state(7)
+    turnstile = ways.unparked(of(7))
+    assert turnstile.admit(method, "/api/v4/account") is False
+    turnstile.worked(method)
+    turnstile.heed(error(PaymentRequired), method)
+    after = ways.parking.state(7)
+    assert before is not None
+    assert after is not None
+    assert (after.reason, after.reads_refused) == (before.reason, before.reads_refused)
+
+
+def test_it_counts_in_all_limits_all_the_same(ways: Ways) -> None:
+    assert ways.unparked(of(7)).scopes == ways(of(7)).scopes
 
 
 def test_an_unknown_account_cannot_be_parked(ways: Ways) -> None:

@@ -20,6 +20,7 @@ from kommo.store.brakes import Brakes
 from kommo.store.keys import Keys
 from kommo.store.limiter import Scope
 from kommo.store.parking import Parking
+from kommo.store.renewals import Backoff
 from kommo.store.server import PrivateServer
 from kommo.store.vault import new_key
 from kommo.variables import Secret
@@ -157,6 +158,23 @@ class TestAdd:
             assert run(*self.ARGUMENTS, "--secret-from-stdin", typed=f"own-key\n{typed}\n").status == status
         assert found(store).access_token == "access-1"
 
+    @pytest.mark.parametrize("said", [{"name": "x"}, {"id": "x"}, {"id": 0}, {"id": True}, [7], None], ids=repr)
+    def test_an_answer_that_names_no_account_stores_none(
+        self, run: Run, store: Accounts, server: TokenServer, said: object
+    ) -> None:
+        server.account = said
+        ended = run(*self.ARGUMENTS, "--secret-from-stdin", typed="own-key\naccess-1\n")
+        assert (ended.status, "the answer names no account" in ended.text) == (1, True), ended.text
+        assert list(store.ids()) == []
+
+    def test_a_kommo_that_cannot_be_reached_is_told_as_what_the_person_can_do(
+        self, run: Run, environ: pytest.MonkeyPatch
+    ) -> None:
+        environ.setenv("KOMMO_API_BASE", "http://127.0.0.1:9")
+        ended = run(*self.ARGUMENTS, "--secret-from-stdin", typed="own-key\naccess-1\n")
+        assert (ended.status, "Repeat the command" in ended.text) == (1, True), ended.text
+        assert "tried again" not in ended.text
+
     def test_a_token_of_another_account_is_not_stored(self, run: Run, store: Accounts) -> None:
         ended = run(*self.ARGUMENTS, "--account-id", "8", "--secret-from-stdin", typed="own-key\naccess-1\n")
         assert (ended.status, "belongs to account 7, not 8" in ended.text) == (1, True)
@@ -241,9 +259,23 @@ class TestList:
         assert "long-lived" in rows["8"]
         assert "(ended)" in rows["9"]
         assert "needs a person: Kommo has revoked the refresh token" in rows["10"]
+        assert "token not renewed" not in ended.text
         assert "disconnected: taken out" in rows["11"]
         assert "of the environment" in rows["5"]
         assert "not known" in rows["5"]
+
+    @pytest.mark.parametrize(
+        ("fault", "said"),
+        [("Kommo does not accept client id and secret", "Kommo does not accept"), ("", "Kommo gave none 1 times")],
+    )
+    def test_a_token_that_cannot_be_renewed_is_told_though_the_account_is_ready(
+        self, run: Run, store: Accounts, fault: str, said: str
+    ) -> None:
+        saved = store.save(stored())
+        store.renewals.lock(saved, "a", lease_ms=5000)
+        store.renewals.unlock(7, "a", backoff=Backoff(30, 600, fault=fault))
+        (row,) = (line for line in run("list").text.splitlines() if line.startswith("│"))
+        assert f"ready; token not renewed, again in 30 s: {said}" in row
 
     def test_a_record_that_no_key_opens_is_a_row_too(
         self, run: Run, store: Accounts, environ: pytest.MonkeyPatch
@@ -327,6 +359,7 @@ class TestRotate:
         assert failed.status == 1
         assert "Stored the new secret" in failed.text
         assert "Left to do: renew the tokens; register the new address; remove the old address" in failed.text
+        assert "tried again" not in failed.text
         again = run("rotate", "7", "--secret-from-stdin", typed="key-two\n")
         assert again.status == 0, again.text
         assert "The secret is stored already." in again.text
@@ -385,6 +418,38 @@ class TestRotate:
         ended = run("rotate", "7", "--secret-from-stdin", typed="key-two\n")
         assert (ended.status, sentence in ended.text) == (1, True), ended.text
         assert given is None or found(store).client_secret == "own-key"
+
+
+class TestDroppingThePreviousSecret:
+    def test_the_old_address_goes_first_and_then_the_secret_is_accepted_no_longer(
+        self, run: Run, store: Accounts, server: TokenServer
+    ) -> None:
+        store.save(stored(client_secret=Secret("key-two"), previous_secret=Secret("own-key")))
+        ended = run("rotate", "7", "--drop-previous")
+        assert ended.status == 0, ended.text
+        assert [line.split()[0] for line in ended.text.splitlines()] == ["Removed", "The"]
+        assert server.webhooks == [("remove", webhook_url(PUBLIC, "own-key", "own-id", 7))]
+        assert store.proof(7).secrets == ("key-two",)
+        assert (found(store).access_token, server.asked) == ("access-1", [])
+
+    def test_where_there_is_none_nothing_is_removed(self, run: Run, store: Accounts, server: TokenServer) -> None:
+        store.save(stored())
+        ended = run("rotate", "7", "--drop-previous")
+        assert (ended.status, "no previous secret" in ended.text, server.webhooks) == (0, True, [])
+        assert store.proof(7).secrets == ("own-key",)
+
+    def test_while_the_old_address_cannot_be_removed_it_goes_on_being_accepted(
+        self, run: Run, store: Accounts, server: TokenServer
+    ) -> None:
+        store.save(stored(previous_secret=Secret("key-two"), access_token=Secret("wrong"), refresh_token=Secret()))
+        ended = run("rotate", "7", "--drop-previous")
+        assert (ended.status, "Left to do: remove the old address; drop the previous" in ended.text) == (1, True)
+        assert store.proof(7).secrets == ("own-key", "key-two")
+
+    def test_that_of_the_environment_is_dropped_there(self, run: Run, store: Accounts) -> None:
+        store.save(stored(client_id="", client_secret=Secret()))
+        ended = run("rotate", "7", "--drop-previous")
+        assert (ended.status, "KOMMO_CLIENT_SECRET_PREVIOUS" in ended.text) == (1, True)
 
 
 class TestWebhooksOfAStoredAccount:

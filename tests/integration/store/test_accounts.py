@@ -14,10 +14,11 @@ from redis import Redis
 from kommo.errors import SettingsError, StoreError, StoreUnavailable
 from kommo.settings import Settings
 from kommo.store.account import Account
-from kommo.store.accounts import Accounts, Credentials, Lock, Proof
+from kommo.store.accounts import Accounts, Credentials, Proof
 from kommo.store.connection import connect
 from kommo.store.keys import Keys
 from kommo.store.limiter import Scope
+from kommo.store.renewals import Backoff, Lock, Pause
 from kommo.store.vault import new_key
 from kommo.variables import Secret
 
@@ -210,7 +211,7 @@ class TestTheLock:
     def test_one_holds_it_and_may_go_on(self, make: Make) -> None:
         accounts = make()
         saved = accounts.save(account())
-        assert [accounts.lock(saved, name, lease_ms=5000) for name in ("a", "b", "a")] == [
+        assert [accounts.renewals.lock(saved, name, lease_ms=5000) for name in ("a", "b", "a")] == [
             Lock.HELD,
             Lock.BUSY,
             Lock.HELD,
@@ -219,45 +220,173 @@ class TestTheLock:
     def test_it_ends_with_its_lease(self, make: Make) -> None:
         accounts = make()
         saved = accounts.save(account())
-        accounts.lock(saved, "dead", lease_ms=20)
+        accounts.renewals.lock(saved, "dead", lease_ms=20)
         time.sleep(0.03)
-        assert accounts.lock(saved, "b", lease_ms=5000) is Lock.HELD
+        assert accounts.renewals.lock(saved, "b", lease_ms=5000) is Lock.HELD
 
     def test_a_version_that_has_moved_on_is_not_renewed(self, make: Make) -> None:
         accounts = make()
         saved = accounts.save(account())
         accounts.save(account())
-        assert accounts.lock(saved, "a", lease_ms=5000) is Lock.MOVED
+        assert accounts.renewals.lock(saved, "a", lease_ms=5000) is Lock.MOVED
         accounts.remove(7)
-        assert accounts.lock(saved, "a", lease_ms=5000) is Lock.MOVED
+        assert accounts.renewals.lock(saved, "a", lease_ms=5000) is Lock.MOVED
 
-    def test_only_its_holder_gives_it_back_at_once_or_after_a_while(self, make: Make, redis: Redis) -> None:
+    def test_only_its_holder_gives_it_back(self, make: Make, redis: Redis) -> None:
         accounts, key = make(), Keys().account(7).lock
         saved = accounts.save(account())
-        accounts.lock(saved, "a", lease_ms=60_000)
-        accounts.unlock(7, "b")
+        accounts.renewals.lock(saved, "a", lease_ms=60_000)
+        accounts.renewals.unlock(7, "b", backoff=Backoff(60, 60))
         assert redis.get(key) == b"a"
-        accounts.unlock(7, "a", after_ms=500)
-        assert 0 < redis.pttl(key) <= 500
-        accounts.unlock(7, "a")
+        assert accounts.renewals.pause(7) is None
+        accounts.renewals.unlock(7, "a")
         assert redis.get(key) is None
+
+    def test_the_last_attempt_is_known_whatever_came_of_it(self, make: Make) -> None:
+        accounts = make()
+        saved = accounts.save(account())
+        assert saved.tried_at == 0
+        accounts.renewals.lock(saved, "a", lease_ms=5000)
+        after = accounts.get(7)
+        assert after is not None
+        assert after.tried_at == pytest.approx(time.time(), abs=5)
 
     def test_others_changes_wait_until_the_renewal_has_ended(self, make: Make) -> None:
         accounts = make()
         saved = accounts.save(account())
-        accounts.lock(saved, "a", lease_ms=60_000)
+        accounts.renewals.lock(saved, "a", lease_ms=60_000)
         fresh = accounts.update(replace(saved, access_token=Secret("bearer-2")), lock="a")
         assert fresh is not None
-        ending = make(sleep=lambda _: accounts.unlock(7, "a"))
+        ending = make(sleep=lambda _: accounts.renewals.unlock(7, "a"))
         assert ending.update(replace(fresh, subdomain="later")) is not None
 
     def test_a_renewal_that_does_not_end_is_told(self, make: Make) -> None:
         ticks = itertools.count(0, 30)
         accounts = make(sleep=lambda _: None, clock=lambda: float(next(ticks)))
         saved = accounts.save(account())
-        accounts.lock(saved, "a", lease_ms=60_000)
+        accounts.renewals.lock(saved, "a", lease_ms=60_000)
         with pytest.raises(StoreError, match="account 7 are being renewed"):
             accounts.update(saved)
+
+
+class TestThePauseAfterAFailure:
+    def fail(self, accounts: Accounts, **given: Any) -> Pause:
+        saved = accounts.get(7)
+        assert saved is not None
+        assert accounts.renewals.lock(saved, "a", lease_ms=5000, hurry=True) is Lock.HELD
+        accounts.renewals.unlock(7, "a", backoff=Backoff(**{"first": 30.0, "longest": 600.0, **given}))
+        pause = accounts.renewals.pause(7)
+        assert pause is not None
+        return pause
+
+    def test_nobody_begins_another_one_for_a_while_unless_somebody_is_in_a_hurry(self, make: Make) -> None:
+        accounts = make()
+        saved = accounts.save(account())
+        self.fail(accounts)
+        assert make().renewals.lock(saved, "b", lease_ms=5000) is Lock.PAUSED
+        assert make().renewals.lock(saved, "b", lease_ms=5000, hurry=True) is Lock.HELD
+
+    def test_it_grows_with_every_failure_up_to_the_longest(self, make: Make) -> None:
+        accounts = make()
+        accounts.save(account())
+        pauses = [self.fail(accounts) for _ in range(40)]
+        assert [round(pause.seconds) for pause in pauses[:7]] == [30, 60, 120, 240, 480, 600, 600]
+        assert (round(pauses[-1].seconds), pauses[-1].failed) == (600, 40)
+
+    def test_it_is_as_long_as_kommo_wants_it_to_be(self, make: Make) -> None:
+        accounts = make()
+        accounts.save(account())
+        assert round(self.fail(accounts, first=1.0, least=45.0).seconds) == 45
+
+    def test_when_it_is_over_the_next_one_begins(self, make: Make) -> None:
+        accounts = make()
+        saved = accounts.save(account())
+        self.fail(accounts, first=0.01, longest=0.01)
+        time.sleep(0.02)
+        assert accounts.renewals.lock(saved, "b", lease_ms=5000) is Lock.HELD
+
+    def test_a_fault_of_one_client_does_not_keep_another_from_trying(self, make: Make) -> None:
+        accounts = make()
+        saved = accounts.save(account())
+        assert self.fail(accounts, fault="wrong secret", client="mine").fault == "wrong secret"
+        tries = [accounts.renewals.lock(saved, "b", lease_ms=5000, client=name) for name in ("mine", "mended")]
+        assert tries == [Lock.PAUSED, Lock.HELD]
+
+    def test_whoever_holds_the_lock_goes_on_in_spite_of_it(self, make: Make) -> None:
+        accounts = make()
+        saved = accounts.save(account())
+        self.fail(accounts)
+        taken = [accounts.renewals.lock(saved, "b", lease_ms=5000, hurry=hurry) for hurry in (True, False)]
+        assert taken == [Lock.HELD, Lock.HELD]
+
+    @pytest.mark.parametrize("change", ["save", "update"])
+    def test_a_change_of_the_account_ends_it(self, make: Make, change: str) -> None:
+        accounts = make()
+        saved = accounts.save(account())
+        self.fail(accounts)
+        getattr(accounts, change)(saved)
+        assert accounts.renewals.pause(7) is None
+
+    def test_it_is_forgotten_an_hour_after_the_last_failure(self, make: Make, redis: Redis) -> None:
+        accounts = make()
+        accounts.save(account())
+        self.fail(accounts)
+        (key,) = redis.keys("*account:pause:7")
+        assert 3600 < redis.ttl(key) <= 3630
+
+    def test_a_removed_account_leaves_none(self, make: Make, redis: Redis) -> None:
+        accounts = make()
+        accounts.save(account())
+        self.fail(accounts)
+        accounts.remove(7)
+        assert redis.keys() == []
+
+    def test_an_integration_is_told_of_once_an_hour(self, make: Make, redis: Redis) -> None:
+        said = [make().remind_of_client(name) for name in ("one", "one", "two")]
+        assert said == [True, False, True]
+        assert all(3500 < redis.ttl(key) <= 3600 for key in redis.keys("*client:warned*"))
+
+
+class TestInstallations:
+    def test_a_repeated_one_does_not_put_its_spent_pair_back(self, make: Make) -> None:
+        accounts = make()
+        first = accounts.install(account(installed_at=1000, renewed_at=1000))
+        assert first is not None
+        renewed = accounts.update(replace(first, refresh_token=Secret("refresh-2"), renewed_at=2000))
+        assert accounts.install(account(installed_at=1000, renewed_at=1000)) is None
+        assert accounts.get(7) == renewed
+
+    def test_a_later_one_counts_though_the_account_was_renewed_since(self, make: Make) -> None:
+        accounts = make()
+        accounts.save(account(installed_at=1000, renewed_at=5000))
+        later = accounts.install(account(installed_at=3000, renewed_at=3000, refresh_token=Secret("refresh-9")))
+        assert later is not None
+        assert accounts.get(7) == later
+
+    def test_an_earlier_one_that_comes_late_changes_nothing(self, make: Make) -> None:
+        accounts = make()
+        later = accounts.install(account(installed_at=3000))
+        assert accounts.install(account(installed_at=1000)) is None
+        assert accounts.get(7) == later
+
+    def test_one_that_was_taken_out_is_not_brought_back_by_its_own_repetition(self, make: Make) -> None:
+        accounts = make()
+        accounts.install(account(installed_at=1000))
+        accounts.mark(7, "disconnected", "gone")
+        assert accounts.install(account(installed_at=1000)) is None
+        assert accounts.credentials(7) is None
+
+    def test_an_account_that_was_never_stored_or_was_removed_is_stored(self, make: Make) -> None:
+        accounts = make()
+        assert accounts.install(account(installed_at=0)) is not None
+        accounts.remove(7)
+        assert accounts.install(account(installed_at=0)) is not None
+
+    def test_a_new_token_from_a_person_counts_whatever_its_time(self, make: Make) -> None:
+        accounts = make()
+        accounts.install(account(installed_at=1000))
+        given = accounts.save(account(installed_at=1000, access_token=Secret("bearer-2")))
+        assert accounts.get(7) == given
 
 
 class TestProofs:

@@ -20,6 +20,7 @@ from kommo.store.limiter import TAG, Alone, Limiter, Scope, Slot, Wait
 from kommo.store.server import PrivateServer
 
 SCOPE = Scope("account:5", 7)
+ADDRESS = "ip:here"
 BLOCKS = f"{TAG}:blocks"
 
 
@@ -156,7 +157,7 @@ class TestABlock:
     def claim(self, brakes: Brakes, redis: Redis) -> tuple[str, int] | None:
         """Claim the careful call once its time has come."""
         redis.zadd(BLOCKS, {SCOPE.name: 1})
-        return brakes.claim_probe()
+        return brakes.claim_probe(address=ADDRESS)
 
     def next_in(self, redis: Redis, now_ms: Callable[[], int]) -> float:
         """Seconds until the next careful call."""
@@ -221,19 +222,19 @@ class TestABlock:
         assert self.next_in(redis, now_ms) == pytest.approx(7200, abs=1)
 
     def test_a_careful_call_is_not_due_before_its_time(self, brakes: Brakes) -> None:
-        assert brakes.claim_probe() is None
-        assert not brakes.probe_is_due()
+        assert brakes.claim_probe(address=ADDRESS) is None
+        assert not brakes.probes_due(address=ADDRESS)
         brakes.block(SCOPE, 5, after=None)
-        assert brakes.claim_probe() is None
-        assert not brakes.probe_is_due()
+        assert brakes.claim_probe(address=ADDRESS) is None
+        assert not brakes.probes_due(address=ADDRESS)
 
     def test_one_process_gets_the_careful_call_and_the_next_one_when_it_did_not_come_back(
         self, brakes: Brakes, redis: Redis, now_ms: Callable[[], int]
     ) -> None:
         brakes.block(SCOPE, 5, after=None)
         redis.zadd(BLOCKS, {SCOPE.name: 1})
-        assert brakes.probe_is_due()
-        assert [brakes.claim_probe() for _ in range(3)] == [(SCOPE.name, 5), None, None]
+        assert brakes.probes_due(address=ADDRESS)
+        assert [brakes.claim_probe(address=ADDRESS) for _ in range(3)] == [(SCOPE.name, 5), None, None]
         assert self.next_in(redis, now_ms) == pytest.approx(PROBE_MS / 1000, abs=1)
         assert self.claim(brakes, redis) == (SCOPE.name, 5)
 
@@ -248,7 +249,7 @@ class TestABlock:
         def claim() -> None:
             with connect(redis_server.url) as client:
                 barrier.wait()
-                claims.append(Brakes(client).claim_probe())
+                claims.append(Brakes(client).claim_probe(address=ADDRESS))
 
         threads = [threading.Thread(target=claim) for _ in range(8)]
         for thread in threads:
@@ -263,7 +264,7 @@ class TestABlock:
         brakes.release(SCOPE.name)
         assert isinstance(limiter.try_acquire((SCOPE,), ticket="t"), Slot)
         assert not brakes.state(SCOPE).blocked
-        assert brakes.claim_probe() is None
+        assert brakes.claim_probe(address=ADDRESS) is None
 
     def test_after_its_end_the_next_one_begins_with_five_minutes(
         self, brakes: Brakes, redis: Redis, now_ms: Callable[[], int]

@@ -58,7 +58,28 @@ def test_reads_go_on_until_they_are_refused_too(parking: Parking) -> None:
     assert waits(parking.admit(ACCOUNT, read=True)) > 3000, "a refused write says nothing about reads"
     parking.allow_reads(ACCOUNT)
     assert parking.admit(ACCOUNT, read=True) is True
+    assert parking.admit(ACCOUNT, read=False) is False, "it may have been paid: the next write tries"
     assert waits(parking.admit(ACCOUNT, read=False)) > 3000
+
+
+@pytest.mark.parametrize("reason", ["token", "payment"])
+def test_what_is_refused_to_a_disconnected_account_is_no_other_reason(parking: Parking, reason: Reason) -> None:
+    parking.park(ACCOUNT, "disconnected", reads_refused=True)
+    parking.try_next(ACCOUNT)
+    assert parking.admit(ACCOUNT, read=False) is False
+    assert not parking.park(ACCOUNT, reason)
+    state = parking.state(ACCOUNT)
+    assert state is not None
+    assert (state.reason, state.reads_refused) == ("disconnected", True)
+    assert state.seconds == pytest.approx(3600, abs=1)
+
+
+def test_a_disconnection_stands_above_every_other_reason(parking: Parking) -> None:
+    parking.park(ACCOUNT, "token")
+    assert not parking.park(ACCOUNT, "disconnected", reads_refused=True)
+    state = parking.state(ACCOUNT)
+    assert state is not None
+    assert state.reason == "disconnected"
 
 
 def test_an_account_that_is_not_parked_is_not_parked_by_a_read_that_worked(parking: Parking) -> None:

@@ -117,6 +117,27 @@ class TestRenewing:
         chores.renew_tokens(runtime)
         assert server.spent == ["of-2", "of-3"]
 
+    def test_those_that_fail_for_good_do_not_keep_the_others_from_their_turn(
+        self, runtime: Runtime, server: TokenServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(chores, "RENEWED_AT_ONCE", 2)
+        for number, days in ((1, 80), (2, 70), (7, 40)):
+            save(runtime, number, renewed_at=int(time.time()) - days * DAY, refresh_token=Secret(f"of-{number}"))
+        server.instead = [(402, {"title": "Payment Required"})] * 4
+        for tried in (["of-1", "of-2"], ["of-7", "of-1"]):
+            server.asked.clear()
+            chores.renew_tokens(runtime)
+            assert sorted(server.spent) == sorted(tried)
+
+    def test_one_whose_client_no_worker_has_does_not_keep_the_others_either(
+        self, runtime: Runtime, server: TokenServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(chores, "RENEWED_AT_ONCE", 1)
+        save(runtime, 1, renewed_at=int(time.time()) - 80 * DAY, client_id="of another integration")
+        save(runtime, 7)
+        assert [chores.renew_tokens(runtime), chores.renew_tokens(runtime)] == [0, 1]
+        assert server.spent == ["refresh-1"]
+
     def test_one_that_fails_does_not_keep_the_others(self, runtime: Runtime, server: TokenServer, lines: Lines) -> None:
         save(runtime, 1, renewed_at=int(time.time()) - 80 * DAY)
         save(runtime, 7)

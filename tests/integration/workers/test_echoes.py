@@ -162,10 +162,10 @@ def test_what_we_wrote_while_the_drain_stood_still_is_an_echo_in_its_turn(shop: 
     router = Router()
     router.on("lead.updated", handler="h")(lambda _event, _kommo: None)
     here = shop(router)
-    for number in range(100):
+    for number in range(40):
         (here.change if number % 4 == 0 else here.write)(price=number)
-    assert here.run(at_most=200) == 25
-    assert here.worker.stats()["echoes"] == 75
+    assert here.run(at_most=200) == 10
+    assert here.worker.stats()["echoes"] == 30
 
 
 def test_an_echo_that_one_drain_has_read_and_never_written_is_one_for_the_next(shop: MakeShop, redis: Redis) -> None:

@@ -241,9 +241,8 @@ class TestReferences:
 
         def answer(request: Request) -> Response:
             items = [
-                {"id": 1000 + int(one["name"][5:]), "request_id": one["request_id"]}
+                {"id": 1000 + int(one.get("name", one.get("text"))[5:]), "request_id": one["request_id"]}
                 for one in json.loads(request.body)
-                if "name" in one
             ]
             kind = request.path.rsplit("/", 1)[-1]
             return Response(200, {}, json.dumps({"_embedded": {kind: items[::-1]}}).encode())

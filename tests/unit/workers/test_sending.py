@@ -124,7 +124,7 @@ class TestWhatIsReady:
         assert outcome.results == {task.id: FAILED}
 
     def test_what_needs_one_that_nobody_remembers_is_given_up(self) -> None:
-        _, task = self.with_reference(datetime.now(UTC) - timedelta(hours=25))
+        _, task = self.with_reference(datetime.now(UTC) - timedelta(days=8))
         _, (outcome,) = self.sorted([task], {})
         assert outcome.dead[0].reason == "depends_on_lost"
 
@@ -156,11 +156,33 @@ class TestDone:
         assert {**one.results, **other.results} == {first.id: "100", second.id: "101", third.id: "102"}
 
     @pytest.mark.parametrize("id_", [None, "uuid-5", {}])
-    def test_a_creation_without_a_number_is_done_and_whoever_needs_it_is_told(self, id_: object) -> None:
+    def test_a_creation_without_a_number_is_kept_for_a_person_and_whoever_needs_it_is_told(self, id_: object) -> None:
         loads, batch = loaded(orders("A"))
         (outcome,) = done(loads, batch, self.answer({"id": id_, "request_id": "0"}))
-        assert outcome.verb == "done"
+        assert (outcome.verb, outcome.dead[0].reason) == ("dead", "in_doubt")
         assert list(outcome.results.values()) == [FAILED]
+
+    def test_a_creation_that_is_not_mentioned_is_looked_for_where_it_can_be(self) -> None:
+        asked = later()
+        for text in ("A", "B", "C"):
+            asked.notes.create(entity=("lead", 31), text=text)
+        loads, batch = loaded(asked.writes)
+        (outcome,) = done(
+            loads, batch, {"_embedded": {"notes": [{"id": 1, "request_id": "0"}, {"id": 3, "request_id": "2"}]}}
+        )
+        assert (summary(outcome), outcome.results) == (("done", 1, "?", 2), {asked.writes[0].id: "1"})
+        (outcome,) = done(loads, batch, {"_embedded": {"notes": [{"id": 3, "request_id": "2"}]}})
+        assert summary(outcome) == ("failed", 0, "?", 3)
+
+    def test_a_patch_that_is_passed_over_while_others_are_named_goes_alone(self) -> None:
+        loads, batch = loaded(prices(1), prices(3, lead=32))
+        one, other = done(loads, batch, self.answer({"id": 31, "request_id": "0"}))
+        assert (summary(one), summary(other)) == (("done", 1, "", 0), ("postpone", 0, "!", 1))
+
+    def test_an_entity_is_in_no_request_twice_under_whatever_name(self) -> None:
+        by_reference, by_id = prices(1, lead=31), prices(2, lead=31)
+        loads, outcomes = sort_out([(pile("new:x"), by_reference), (pile(), by_id)], {})
+        assert (len(loads), [summary(outcome) for outcome in outcomes]) == (1, [("postpone", 0, "", 0)])
 
     def test_patches_are_done_together_and_bring_no_result(self) -> None:
         loads, batch = loaded(prices(1, 2), prices(3, lead=32))
