@@ -21,7 +21,7 @@ def limit() -> Iterator[Result]:
     """7 requests a second and never more, over 60 s, by 4 processes, with 0, 20 and 100 ms jitter on the way."""
     for jitter in (0, 20, 100):
         with Surroundings(latency_ms=_LATENCY_MS, jitter_ms=jitter) as here:
-            # One patch a request: a note's parent differs, and a whole list that is replaced goes alone.
+            # One patch a request: what replaces a whole list goes alone.
             fill(here.redis, ACCOUNT, 560, lambda later, n: later.leads.update(n + 1, price=n, _embedded={"tags": []}))
             here.workers(_WORKERS)
             here.wait(lambda: here.counted()["requests"] > 0, seconds=30, what="the first request arrives")

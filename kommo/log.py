@@ -14,8 +14,8 @@ from typing import Any, Final, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-#: Doors whose paths and queries carry proofs.
-_DOORS: Final = re.compile(r"/(webhooks|oauth|chats)\b[^\s\"'?]*(\?[^\s\"']*)?")
+#: Doors whose paths and queries carry proofs. Kommo's API has paths of such names too: of them only the query goes.
+_DOORS: Final = re.compile(r"(/api/v[0-9]+(?:/[a-z_]+)?)?/(webhooks|oauth|chats)\b([^\s\"'?]*)(\?[^\s\"']*)?")
 #: user:password@ in a URL.
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
 #: Bearer tokens and 64-digit signatures, wherever they turn up.
@@ -38,8 +38,15 @@ def about(*, event: str | None = None, **names: object) -> AbstractContextManage
 def mask(text: str) -> str:
     """Take out of a text what may be a proof or a password."""
     text = _CREDENTIALS.sub("***", text)
-    text = _DOORS.sub(r"/\1/***", text)
+    text = _DOORS.sub(_masked_door, text)
     return _PROOFS.sub("***", text)
+
+
+def _masked_door(found: re.Match[str]) -> str:
+    api, door, rest, query = found.groups()
+    if api is None:
+        return f"/{door}/***"
+    return f"{api}/{door}{rest}{'?***' if query else ''}"
 
 
 def _masked(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -10,6 +10,19 @@ from kommo.errors import RequestError
 #: Where accounts live: Kommo, and amoCRM, which kept the same API.
 DOMAINS: Final = ("kommo.com", "amocrm.ru", "amocrm.com")
 
+#: Names before DOMAINS that are Kommo's and amoCRM's own: sites, and servers of theirs. Who answers there is no
+#: account, and has no business with a client secret.
+SERVICES: Final = frozenset(
+    (
+        *("www", "blog", "news", "status", "docs", "help", "support", "academy", "community", "forum", "wiki"),
+        *("developer", "developers", "partner", "partners", "market", "marketplace", "widgets"),
+        *("auth", "id", "login", "oauth", "sso", "mail", "smtp", "sms"),
+        *("api", "amojo", "assets", "cdn", "chat", "chats", "drive", "files", "gateway", "images", "img", "push"),
+        *("static", "webhook", "webhooks", "ws", "wss"),
+    )
+)
+#: Some of them are many: api-b, api-c, drive-c.
+_SERVICE_FAMILY: Final = re.compile(r"(?:api|amojo|cdn|drive|files|push|static|ws)-.+")
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _HOST: Final = re.compile(rf"{_LABEL.pattern}(?:\.{_LABEL.pattern})*")
 _PLACEHOLDER: Final = "{subdomain}"
@@ -41,6 +54,12 @@ def account_host(subdomain: str) -> str:
             f"{subdomain!r} is no account: give its name (acme) or its host, one name before {', '.join(DOMAINS)}"
         )
     return f"{label}.{domain}"
+
+
+def is_service(host: str) -> bool:
+    """Say whether a host of Kommo's is one of its services (`api-c.kommo.com`) and no account's."""
+    label = host.lower().partition(".")[0]
+    return label in SERVICES or bool(_SERVICE_FAMILY.fullmatch(label))
 
 
 def _overridden(template: str, subdomain: str) -> str:

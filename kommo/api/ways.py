@@ -1,6 +1,6 @@
 """The way to Kommo for whatever credentials: the same limits for the token endpoint as for all other calls."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from kommo.api.turnstile import AccountTurnstile
@@ -12,26 +12,30 @@ from kommo.store.parking import Parking
 
 #: Where Kommo blocks the account instead of the address that its calls come from.
 _AMOCRM: Final = (".amocrm.ru", ".amocrm.com")
-#: Seconds for which an address that Kommo has blocked is left alone by calls for unknown accounts.
+#: Seconds for which what Kommo has blocked is left alone by calls that are past the parking.
 _BLOCKED_SECONDS: Final = 300.0
 
 
-class StrangersTurnstile(AccountTurnstile):
-    """The limits of an account that is not known yet: a token is tried, or a code exchanged, before it has a number.
+class UnparkedTurnstile(AccountTurnstile):
+    """The limits of an account without its parking, which is neither asked nor changed.
 
-    It cannot be parked, and there is no account whose careful call could find out that a block is over.
+    For one that is not known yet, while a token is tried or a code exchanged; and for finding out what only a call can
+    tell, whatever the account is parked for.
     """
 
     def admit(self, method: str, path: str) -> bool:  # noqa: ARG002 - every call may go out
         """Let every call pass."""
         return False
 
+    def worked(self, method: str) -> None:
+        """Change nothing."""
+
     def heed(self, error: ApiError, method: str) -> None:
-        """Slow down; of a block, only the pause."""
+        """Slow down. Of a block, only the pause: there may be no account whose careful call could end it."""
         if error.action is Action.SLOW_DOWN:
             super().heed(error, method)
         elif error.action is Action.STOP:
-            self.brakes.slow(self.scopes[-1:], after=error.after or _BLOCKED_SECONDS)
+            self.brakes.slow(self._offended[-1:], after=error.after or _BLOCKED_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,13 @@ class Ways:
 
     def __call__(self, credentials: Credentials) -> AccountTurnstile:
         """Give the way through the limits for these credentials."""
-        kind = AccountTurnstile if credentials.account_id else StrangersTurnstile
+        return self._made(AccountTurnstile if credentials.account_id else UnparkedTurnstile, credentials)
+
+    def unparked(self, credentials: Credentials) -> AccountTurnstile:
+        """Give the way for these credentials past the parking, without a head start: what anybody may ask for."""
+        return replace(self._made(UnparkedTurnstile, credentials), urgent=False)
+
+    def _made(self, kind: type[AccountTurnstile], credentials: Credentials) -> AccountTurnstile:
         return kind(
             credentials.account_id,
             self.accounts.scopes(credentials),

@@ -6,12 +6,12 @@ from typing import Any, Final, Literal
 
 from kommo.variables import Secret
 
-#: `needs_person`: Kommo accepts neither token nor refresh token any more; somebody has to install again or give a new
-#: token. `disconnected`: somebody has taken the integration out in Kommo.
+#: `needs_person`: Kommo has revoked the access, or a long-lived token has ended; somebody has to install again or give
+#: a new token. `disconnected`: somebody has taken the integration out in Kommo.
 State = Literal["ready", "needs_person", "disconnected"]
 
 #: What the record says in the clear, since it changes without the rest.
-_OUTSIDE: Final = frozenset({"state", "reason", "version"})
+_OUTSIDE: Final = frozenset({"state", "reason", "version", "tried_at"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +40,8 @@ class Account:
     renewed_at: int = 0
     #: Counts what was stored in place of something else; a late writer is known by it.
     version: int = 0
+    #: When its last renewal was begun, whatever came of it.
+    tried_at: int = field(default=0, compare=False)
 
     def to_bytes(self) -> bytes:
         """Give what is to be sealed."""
@@ -47,7 +49,7 @@ class Account:
         return json.dumps(inside, ensure_ascii=False).encode()
 
     @classmethod
-    def from_bytes(cls, inside: bytes, *, state: str, reason: str, version: int) -> "Account":
+    def from_bytes(cls, inside: bytes, *, state: str, reason: str, version: int, tried_at: int = 0) -> "Account":
         """Read it back; names that only another release knows are left out."""
         known = {one.name: one.type for one in fields(cls)}
         given: dict[str, Any] = {
@@ -55,4 +57,5 @@ class Account:
             for name, value in json.loads(inside).items()
             if name in known
         }
-        return replace(cls(**given), state=state, reason=reason, version=version)  # type: ignore[arg-type]  # one of State
+        known_state: Any = state
+        return replace(cls(**given), state=known_state, reason=reason, version=version, tried_at=tried_at)

@@ -6,7 +6,6 @@ Those that are stored lie in Redis, encrypted (see account_store.lua). The accou
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from typing import Any, Final
 
 from redis import Redis
@@ -18,17 +17,19 @@ from kommo.store.connection import translated
 from kommo.store.keys import Keys
 from kommo.store.limiter import Scope
 from kommo.store.proofs import Proof, Proofs
+from kommo.store.renewals import Renewals, pause_key
 from kommo.store.scripts import Call, Scripts
 from kommo.store.vault import Vault
 from kommo.variables import Secret
 
-__all__ = ["Account", "Accounts", "Credentials", "Lock", "Proof", "State"]
+__all__ = ["Account", "Accounts", "Credentials", "Proof", "State"]
 
 #: Seconds for which a change waits until a renewal has ended; a renewal's lease is shorter.
 PATIENCE_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.2
-#: Seconds between two warnings about the same account.
+#: Seconds between two warnings about the same account, and between two about an integration whose keys are refused.
 _REMIND_SECONDS: Final = 24 * 3600
+_REMIND_OF_CLIENT_SECONDS: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +44,6 @@ class Credentials:
     #: Unix seconds, 0 when not known.
     expires_at: int = 0
     state: State = "ready"
-
-
-class Lock(IntEnum):
-    """What comes of asking for the lock of a renewal, as account_lock.lua answers."""
-
-    HELD = 1
-    #: Another process renews.
-    BUSY = 0
-    #: What was to be renewed is no longer what is stored.
-    MOVED = -1
 
 
 class Accounts:
@@ -161,9 +152,16 @@ class Accounts:
         return [account for account_id in self.ids() if (account := self.get(account_id))]
 
     def save(self, account: Account) -> Account:
-        """Store an account anew, whatever was there: an installation, or a token that a person has given."""
-        version = self._store(account, version="", lock="")
-        return replace(account, version=version)
+        """Store an account anew, whatever was there: a token that a person has given."""
+        return replace(account, version=self._store(account))
+
+    def install(self, account: Account) -> Account | None:
+        """Store an installation; None when this one, by its `installed_at`, or a later one is stored already.
+
+        So it may be repeated: the pair that came with it has been renewed meanwhile, and would be a spent one.
+        """
+        version = self._store(account, leave_newer=True)
+        return replace(account, version=version) if version else None
 
     def update(self, account: Account, *, lock: str = "") -> Account | None:
         """Store a changed account in place of the version that it was read as; None when that has moved on.
@@ -193,7 +191,7 @@ class Accounts:
         with translated():
             pipe = redis.pipeline(transaction=True)
             pipe.delete(keys.record)
-            pipe.delete(keys.lock, self._reminder(account_id))
+            pipe.delete(keys.lock, pause_key(self._keys, account_id), self._reminder(account_id))
             pipe.srem(keys.known, account_id)
             removed: Any = pipe.execute()
         self._proofs.forget(account_id)
@@ -215,18 +213,16 @@ class Accounts:
         with translated():
             return bool(self._reachable().set(self._reminder(account_id), 1, nx=True, ex=_REMIND_SECONDS))
 
-    # Renewals
+    def remind_of_client(self, client_id: str) -> bool:
+        """Say whether it is to be told now that Kommo refuses an integration's keys: once an hour."""
+        key = self._keys.of_shard(0, "client", "warned", client_id)
+        with translated():
+            return bool(self._reachable().set(key, 1, nx=True, ex=_REMIND_OF_CLIENT_SECONDS))
 
-    def lock(self, account: Account, token: str, *, lease_ms: int) -> Lock:
-        """Begin a renewal of the account as it was read, or go on with it for another lease."""
-        keys = self._keys.account(account.account_id)
-        return Lock(
-            self._scripts.run(Call("account_lock", [keys.record, keys.lock], [token, lease_ms, account.version]))
-        )
-
-    def unlock(self, account_id: int, token: str, *, after_ms: int = 0) -> None:
-        """End a renewal; nobody begins another one for so long."""
-        self._scripts.run(Call("account_unlock", [self._keys.account(account_id).lock], [token, after_ms]))
+    @property
+    def renewals(self) -> Renewals:
+        """The locks of renewals; raises StoreError when there is no Redis."""
+        return Renewals(self._reachable(), self._keys)
 
     # Inside
 
@@ -239,10 +235,12 @@ class Accounts:
             raise StoreError("there is no Redis to store accounts in")
         return self._redis
 
-    def _store(self, account: Account, *, version: str, lock: str) -> int:
+    def _store(self, account: Account, *, version: str = "", lock: str = "", leave_newer: bool = False) -> int:
         keys, sealed = self._keys.account(account.account_id), self._vault.seal(account.to_bytes())
         args: list[str | int | bytes] = [account.account_id, sealed, account.state, account.reason, version, lock]
-        stored = int(self._scripts.run(Call("account_store", [keys.record, keys.lock, keys.known], args)))
+        args += [account.installed_at, int(leave_newer)]
+        names = [keys.record, keys.lock, keys.known, pause_key(self._keys, account.account_id)]
+        stored = int(self._scripts.run(Call("account_store", names, args)))
         self._proofs.forget(account.account_id)
         return stored
 
@@ -253,6 +251,7 @@ class Accounts:
             state=record[b"state"].decode(),
             reason=record[b"reason"].decode(),
             version=int(record[b"version"]),
+            tried_at=int(record.get(b"tried", 0)),
         )
         # Sealed is not bound to its key: somebody who can write to Redis may have put it elsewhere.
         if account.account_id != account_id:

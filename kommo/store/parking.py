@@ -35,18 +35,12 @@ class Parking:
         self._scripts = Scripts(redis)
 
     def park(self, account_id: int, reason: Reason, *, reads_refused: bool = False) -> bool:
-        """Let the account's writes wait, and its reads too if they are refused; True when it was not parked before."""
-        every = int(EVERY_SECONDS[reason] * 1000)
-        with translated():
-            until = now_ms(self._redis) + every
-            record: dict[Any, str | int] = {"reason": reason, "every": every, "until": until}
-            if reads_refused:
-                record["reads"] = 1
-            pipe = self._redis.pipeline(transaction=True)
-            pipe.exists(self._key(account_id))
-            pipe.hset(self._key(account_id), mapping=record)
-            known, _ = pipe.execute()
-        return not known
+        """Let the account's writes wait, and its reads too if they are refused; True when it was not parked before.
+
+        Whatever is refused to a disconnected account, disconnected is what it is.
+        """
+        args: list[str | int | bytes] = [reason, int(EVERY_SECONDS[reason] * 1000), int(reads_refused)]
+        return bool(self._scripts.run(Call("park_begin", [self._key(account_id)], args)))
 
     def admit(self, account_id: int, *, read: bool) -> Parked | bool:
         """Say how the account is parked, or True when it is not. False: it is, and this call is to try it."""
@@ -62,9 +56,7 @@ class Parking:
 
     def try_next(self, account_id: int) -> None:
         """Let the next call try whether it is over: the one that was to could not."""
-        with translated():
-            if self._redis.exists(self._key(account_id)):
-                self._redis.hset(self._key(account_id), "until", 0)
+        self._scripts.run(Call("park_try", [self._key(account_id)], []))
 
     def allow_reads(self, account_id: int) -> None:
         """Let reads go on: one of them has worked."""

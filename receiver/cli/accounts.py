@@ -22,6 +22,7 @@ from kommo.variables import Secret
 from receiver.cli.accounts_table import moment, table_of
 from receiver.cli.desk import Desk, opened, settings_of_environment
 from receiver.cli.rotation import Rotation
+from receiver.installs.calls import account_number
 
 _NEEDED: Final = ("REDIS_URL",)
 #: Where a secret key and a long-lived token may stand instead of being typed; arguments could be seen by others.
@@ -95,13 +96,18 @@ def remove(*, account: int, yes: bool) -> None:
 
 @accounts.command()
 @click.argument("account", type=int)
+@click.option("--drop-previous", is_flag=True, help="Only accept the previous secret no longer; the last thing to do.")
 @_from_stdin
-def rotate(*, account: int, from_stdin: bool) -> None:
+def rotate(*, account: int, drop_previous: bool, from_stdin: bool) -> None:
     """After a leak: take the new secret that you have made in Kommo, renew the tokens, change the webhook's address.
 
     Each step is told; when one fails, mend what it says and repeat the command.
     """
     with opened(settings_of_environment(need=_NEEDED)) as desk:
+        if drop_previous:
+            for done in Rotation(desk, account, Secret(), Secret()).drop_previous():
+                click.echo(done)
+            return
         stored = desk.accounts.get(account)
         own = bool(stored and stored.client_secret)
         given = _typed(
@@ -178,8 +184,7 @@ def _number(desk: Desk, subdomain: str, account_id: int | None, token: Secret, *
             raise RequestError("--no-check needs --account-id: nobody is asked for the account's number")
         return number
     access = FixedAccess(Access(api_base(subdomain, desk.settings.api_base or None), token))
-    said = desk.client(Credentials(0, "", subdomain, token), access).account()
-    number = int(said.get("id") or 0)
+    number = account_number(desk.client(Credentials(0, "", subdomain, token), access).account())
     if account_id not in {None, number}:
         raise RequestError(f"the token belongs to account {number}, not {account_id}; nothing was stored")
     return number

@@ -11,6 +11,7 @@ from kommo.store.account import Account
 from kommo.store.accounts import Credentials
 from kommo.store.brakes import ScopeState
 from kommo.store.parking import Parked
+from kommo.store.renewals import Pause
 from receiver.cli.desk import Desk
 
 #: Seconds before its end from which a long-lived token is warned of.
@@ -71,6 +72,8 @@ def _rows(desk: Desk, now: float) -> Iterator[Sequence[str]]:
 def _stored_row(desk: Desk, account: Account, now: float) -> Sequence[str]:
     state = {"needs_person": "needs a person"}.get(account.state, account.state)
     shown = f"{state}: {account.reason}" if account.reason else state
+    if account.state == "ready" and (pause := desk.accounts.renewals.pause(account.account_id)):
+        shown = f"{shown}; {_not_renewed(pause)}"
     refresh = moment(account.refresh_expires_at, now=now) if account.refresh_token else "long-lived"
     if not account.access_token:
         refresh = ""
@@ -91,6 +94,11 @@ def _row(desk: Desk, known: Credentials, state: str, ends: int, refresh: str, no
         str(desk.outbox.waiting(known.account_id)),
         limits([desk.shared.brakes.state(scope) for scope in desk.accounts.scopes(known)]),
     )
+
+
+def _not_renewed(pause: Pause) -> str:
+    again = f"again in {pause.seconds:.0f} s" if pause.seconds else "again with the next call"
+    return f"token not renewed, {again}: {pause.fault or f'Kommo gave none {pause.failed} times'}"
 
 
 def _parked(parked: Parked) -> str:

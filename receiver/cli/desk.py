@@ -14,12 +14,17 @@ from kommo.api.oauth import OAuth
 from kommo.api.tokens.access import AccountTokens
 from kommo.api.transport import HttpTransport, Transport
 from kommo.api.ways import Ways
+from kommo.errors import ApiError, BadRequest, KommoError, TryLater
 from kommo.settings import Settings
 from kommo.store.accounts import Accounts, Credentials
 from kommo.store.connection import connect
 from kommo.store.keys import Keys
 from kommo.store.limiter import Slot
 from kommo.store.outbox import Outbox
+
+
+class CallFailed(KommoError):
+    """A call of a command has failed; says what a person at a keyboard can do."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Desk:
         """Give the access of an account, renewed when it has to be."""
         override = self.settings.api_base
         oauth = OAuth(self.transport, self.ways, api_base_override=override)
-        return AccountTokens(self.accounts, oauth, account_id, override)
+        return AccountTokens(self.accounts, oauth, account_id, override, in_background=False)
 
     def client(self, credentials: Credentials, tokens: Tokens | None = None) -> Client:
         """Give the client of an account, within the limit that the fleet shares."""
@@ -57,9 +62,22 @@ def settings_of_environment(*, need: Sequence[str]) -> Settings:
     return Settings.from_environ(os.environ, need=need)
 
 
+def told(error: KommoError) -> str:
+    """Say an error of a command, which repeats nothing by itself and runs no handler."""
+    if not isinstance(error, ApiError):
+        return str(error)
+    if isinstance(error, TryLater):
+        remedy = f"Repeat the command{f' in {error.after:.0f} s' if error.after else ''}"
+    elif isinstance(error, BadRequest):
+        remedy = "Check what was given to the command, and KOMMO_PUBLIC_URL"
+    else:
+        return str(error)
+    return f"{str(error).removesuffix(error.remedy)}{remedy}"
+
+
 @contextmanager
 def opened(settings: Settings) -> Iterator[Desk]:
-    """Make the parts, and let go of them."""
+    """Make the parts, and let go of them; an ApiError becomes a CallFailed."""
     redis, keys = connect(settings.redis_url), Keys(settings.shards)
     with HttpTransport() as transport:
         try:
@@ -72,5 +90,7 @@ def opened(settings: Settings) -> Iterator[Desk]:
                 Outbox(redis, keys),
                 transport,
             )
+        except ApiError as error:
+            raise CallFailed(told(error)) from error
         finally:
             redis.close()

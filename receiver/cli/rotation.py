@@ -5,7 +5,7 @@ of deliveries as long as it is stored, so that none is refused in between. Every
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kommo.api.tokens.claims import claims_of
@@ -13,7 +13,7 @@ from kommo.errors import KommoError, NotFound, SettingsError
 from kommo.hooks.signature import webhook_url
 from kommo.store.accounts import Account, Credentials
 from kommo.variables import Secret
-from receiver.cli.desk import Desk
+from receiver.cli.desk import Desk, told
 
 
 class RotationStopped(KommoError):
@@ -22,8 +22,8 @@ class RotationStopped(KommoError):
     def __init__(self, left: tuple[str, ...], error: KommoError) -> None:
         self.left = left
         super().__init__(
-            f"not done: {left[0]}: {error}\nLeft to do: {'; '.join(left)}. Mend that, and repeat the command: what is "
-            "done stays done"
+            f"not done: {left[0]}: {told(error)}\nLeft to do: {'; '.join(left)}. Mend that, and repeat the command: "
+            "what is done stays done"
         )
 
 
@@ -44,17 +44,22 @@ class Rotation:
             RotationStopped: a step failed.
         """
         self._check()
-        steps: list[tuple[str, Callable[[], str]]] = [
-            ("store the new secret", self._store_secret),
-            ("renew the tokens", self._renew),
-            ("register the new address", self._register),
-            ("remove the old address", self._remove),
-        ]
-        for number, (_, step) in enumerate(steps):
-            try:
-                yield step()
-            except KommoError as error:
-                raise RotationStopped(tuple(name for name, _ in steps[number:]), error) from error
+        yield from _in_order(
+            [
+                ("store the new secret", self._store_secret),
+                ("renew the tokens", self._renew),
+                ("register the new address", self._register),
+                ("remove the old address", self._remove),
+            ]
+        )
+
+    def drop_previous(self) -> Iterator[str]:
+        """Accept the previous secret no longer, after nothing comes to the old address; raises what `run` raises."""
+        self._check()
+        if not self._account().client_secret:
+            sentence = "uses the integration of the environment: take KOMMO_CLIENT_SECRET_PREVIOUS out of every process"
+            raise SettingsError([f"account {self.account_id} {sentence}"])
+        yield from _in_order([("remove the old address", self._remove), ("drop the previous secret", self._drop)])
 
     def _check(self) -> None:
         account = self._account()
@@ -134,6 +139,10 @@ class Rotation:
             return "The old address was not registered any more."
         return "Removed the old address. Digital Pipeline steps keep theirs: paste the new one there."
 
+    def _drop(self) -> str:
+        self._changed(lambda account: replace(account, previous_secret=Secret()))
+        return "The previous secret is accepted no longer."
+
     def _credentials(self) -> Credentials:
         known = self.desk.accounts.credentials(self.account_id)
         if known is None:
@@ -146,3 +155,12 @@ class Rotation:
             raise SettingsError([f"no secret is known for account {self.account_id}: set KOMMO_CLIENT_SECRET"])
         secret = proof.secrets[0 if newest else -1]
         return webhook_url(self.desk.settings.public_url, secret, proof.client_id, self.account_id)
+
+
+def _in_order(steps: Sequence[tuple[str, Callable[[], str]]]) -> Iterator[str]:
+    """Do steps, each with its name, and say of each what was done; raises RotationStopped at the first that fails."""
+    for number, (_, step) in enumerate(steps):
+        try:
+            yield step()
+        except KommoError as error:
+            raise RotationStopped(tuple(name for name, _ in steps[number:]), error) from error

@@ -1,14 +1,15 @@
 """Do errands in threads of the receiver, outside of any request.
 
 Kommo waits three seconds for an answer to its redirect after a widget's installation and never calls again, while an
-exchange may take longer and may have to be repeated. So the door writes the errand down, answers, and this does it. The
-thread lives only while there are errands; those of a process that died are found by the next request of any other.
+exchange may take longer and may have to be repeated. So the door writes the errand down, answers, and this does it, one
+errand at a time: strangers can make some, and deliveries need the process too. The thread lives only while there are
+errands; those of a process that died are found by the next request of any other.
 """
 
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import structlog
@@ -21,8 +22,6 @@ _log = structlog.get_logger(__name__)
 _LOOK_SECONDS: Final = 30.0
 #: Seconds between two looks while there are errands, at most.
 _ROUND_SECONDS: Final = 2.0
-#: Errands that this process does at once.
-_AT_ONCE: Final = 4
 #: Errands that wait in memory for a Redis that is away.
 _UNWRITTEN: Final = 100
 #: Seconds between two attempts to write down what came of an errand, and for how long after its time there are any.
@@ -41,7 +40,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The errand is to be tried again, as it is now."""
+    """The errand is to be tried again, as it is now; with 0 seconds it goes on before all others."""
 
     errand: Errand
     seconds: float
@@ -63,14 +62,16 @@ class Background:
         self._unwritten: dict[str, Errand] = {}
         self._changed = threading.Condition()
         self._poked = False
-        self._busy = 0
         self._thread: threading.Thread | None = None
         self._looked = 0.0
 
-    def accept(self, errand: Errand) -> bool:
-        """Take an errand on; returns at once. False when Redis is away and too many wait in memory already."""
+    def accept(self, errand: Errand, *, after: float = 0.0) -> bool:
+        """Take an errand on, to be done after so many seconds; returns at once.
+
+        False when Redis is away and too many wait in memory already.
+        """
         try:
-            self._errands.add(errand)
+            self._errands.add(errand, after=after)
         except StoreUnavailable:
             with self._changed:
                 if len(self._unwritten) >= _UNWRITTEN:
@@ -113,12 +114,21 @@ class Background:
             self.poke()
 
     def _run(self) -> None:
+        try:
+            self._go_on()
+        except BaseException:
+            # The next poke starts another one.
+            with self._changed:
+                self._thread = None
+            raise
+
+    def _go_on(self) -> None:
         while True:
             with self._changed:
                 self._poked = False
             rest = self._round()
             if rest is None:
-                # Only this thread hands errands out, so that none is under way now.
+                # Nobody else calls, so that no call is under way now.
                 self._at_rest()
             with self._changed:
                 if rest is not None:
@@ -128,18 +138,22 @@ class Background:
                     return
 
     def _round(self) -> float | None:
-        """Hand out what is due; say in how many seconds to look again, None when nothing is left to do."""
+        """Do what is due; say in how many seconds to look again, None when nothing is left to do."""
         try:
-            self._write_down()
-            while self._busy < _AT_ONCE and (errand := self._errands.take()):
-                self._hand_out(errand)
+            while errand := self._next():
+                self._do(errand)
             due = self._errands.next_in()
         except StoreUnavailable:
-            return _ROUND_SECONDS if self._unwritten or self._busy else None
+            return _ROUND_SECONDS if self._unwritten else None
         if due is None:
-            return _ROUND_SECONDS if self._busy else None
-        # One that is due and was not taken is held by another process, or waits for one of ours.
+            return None
+        # One that is due and was not taken is held by another process.
         return min(due, _ROUND_SECONDS) if due > 0 else _ROUND_SECONDS
+
+    def _next(self) -> Errand | None:
+        # What waits in memory alone comes first: it would be lost with the process.
+        self._write_down()
+        return self._errands.take()
 
     def _write_down(self) -> None:
         with self._changed:
@@ -152,18 +166,13 @@ class Background:
             with self._changed:
                 self._unwritten.pop(errand.id, None)
 
-    def _hand_out(self, errand: Errand) -> None:
-        with self._changed:
-            self._busy += 1
-        threading.Thread(target=self._do, args=(errand,), name=f"errand-{errand.kind}", daemon=True).start()
-
     def _do(self, errand: Errand) -> None:
-        try:
-            self._settle(errand, self._result(errand))
-        finally:
-            with self._changed:
-                self._busy -= 1
-            self.poke()
+        """Do an errand as far as it goes now."""
+        left: Errand | None = errand
+        while left is not None:
+            left = self._settled(left, self._result(left))
+        with self._changed:
+            self._changed.notify_all()
 
     def _result(self, errand: Errand) -> Done | Again:
         try:
@@ -174,8 +183,11 @@ class Background:
             _log.exception("errand failed", errand=errand.kind)
             return Again(errand, _AFTER_A_FAULT)
 
-    def _settle(self, errand: Errand, result: Done | Again) -> None:
-        """Write down what came of it, however long Redis is away: nobody else may know the tokens that it holds."""
+    def _settled(self, errand: Errand, result: Done | Again) -> Errand | None:
+        """Write down what came of it, however long Redis is away: nobody else may know the tokens that it holds.
+
+        Gives the errand if it goes on at once.
+        """
         while True:
             try:
                 return self._write(errand, result)
@@ -185,9 +197,15 @@ class Background:
                     return None
                 time.sleep(_AWAY_SECONDS)
 
-    def _write(self, errand: Errand, result: Done | Again) -> None:
+    def _write(self, errand: Errand, result: Done | Again) -> Errand | None:
         match result:
             case Done(outcome):
                 self._errands.finish(errand, outcome)
-            case Again(changed, seconds):
+            case Again(changed, seconds) if seconds > 0:
                 self._errands.postpone(changed, seconds=seconds)
+            case Again(changed):
+                # Not behind those that wait: what it has come to may be worth more than what they bring.
+                further = replace(changed, tries=changed.tries + 1)
+                self._errands.keep(further)
+                return further
+        return None

@@ -5,45 +5,31 @@ token is still accepted can be told by nothing but a call.
 """
 
 import threading
-from typing import Any, Final
+from typing import Final
 
 from kommo.api.address import api_base
-from kommo.api.calls import Access, Caller, FixedAccess, Tokens
+from kommo.api.calls import Access, Caller, FixedAccess
 from kommo.api.client import Client
 from kommo.api.clients import Shared
 from kommo.api.oauth import OAuth, TokenPair
-from kommo.api.tokens.access import AccountTokens
 from kommo.api.transport import HttpTransport
 from kommo.api.turnstile import AccountTurnstile
-from kommo.errors import Action, ApiError, ServerError
+from kommo.api.ways import Ways
+from kommo.errors import ServerError
 from kommo.settings import Settings
 from kommo.store.accounts import Accounts, Credentials
 from kommo.store.limiter import Slot
 from kommo.variables import Secret
 
 ACCOUNT_PATH: Final = "/api/v4/account"
-#: Seconds for which an address that Kommo has blocked is left alone by the doors.
-_BLOCKED_SECONDS: Final = 300.0
-#: There the account is blocked instead of the address that its calls come from.
-_AMOCRM: Final = (".amocrm.ru", ".amocrm.com")
 
 
-class UnparkedTurnstile(AccountTurnstile):
-    """The limits of an account without its parking, which is neither asked nor changed."""
-
-    def admit(self, method: str, path: str) -> bool:  # noqa: ARG002 - every call may go out
-        """Let every call pass."""
-        return False
-
-    def worked(self, method: str) -> None:
-        """Change nothing."""
-
-    def heed(self, error: ApiError, method: str) -> None:
-        """Slow down. Of a block, only the pause: whether it is over is found out for accounts that are stored."""
-        if error.action is Action.SLOW_DOWN:
-            super().heed(error, method)
-        elif error.action is Action.STOP:
-            self.brakes.slow(self.scopes[-1:], after=error.after or _BLOCKED_SECONDS)
+def account_number(answer: object) -> int:
+    """Read the number of an account out of what `GET /api/v4/account` has answered; raises ServerError."""
+    number = answer.get("id") if isinstance(answer, dict) else None
+    if not isinstance(number, int) or isinstance(number, bool) or number <= 0:
+        raise ServerError("the answer names no account", method="GET", path=ACCOUNT_PATH)
+    return number
 
 
 class Calls:
@@ -51,7 +37,7 @@ class Calls:
 
     def __init__(self, settings: Settings, accounts: Accounts, shared: Shared) -> None:
         self._accounts = accounts
-        self._shared = shared
+        self._ways = Ways(accounts, shared.limiter, shared.brakes, shared.parking)
         self._override = settings.api_base
         self._open: HttpTransport | None = None
         self._opening = threading.Lock()
@@ -62,21 +48,12 @@ class Calls:
 
     def owner(self, host: str, client_id: str, token: Secret) -> int:
         """Say which account a new token belongs to, as `GET /api/v4/account` does."""
-        answer: Any = self._caller(Credentials(0, client_id, host, token))("GET", ACCOUNT_PATH)
-        number = answer.get("id") if isinstance(answer, dict) else None
-        if not isinstance(number, int) or isinstance(number, bool) or number <= 0:
-            raise ServerError("the answer names no account", method="GET", path=ACCOUNT_PATH)
-        return number
+        return account_number(self._caller(Credentials(0, client_id, host, token))("GET", ACCOUNT_PATH))
 
     def register(self, credentials: Credentials, url: str, events: tuple[str, ...]) -> None:
         """Subscribe a URL to events. https://developers.kommo.com/docs/webhooks-general"""
         client = Client(self._caller(credentials), account_id=credentials.account_id)
         client.webhooks.register(url, events)
-
-    def ask(self, credentials: Credentials) -> None:
-        """Call with what is stored, renewing it once; raises Unauthorized when Kommo accepts it no more."""
-        tokens = AccountTokens(self._accounts, self._oauth, credentials.account_id, self._override)
-        self._caller(credentials, tokens)("GET", ACCOUNT_PATH)
 
     def rest(self) -> None:
         """Let go of every connection while there is nothing to call for; no call may be under way."""
@@ -95,18 +72,10 @@ class Calls:
     def _oauth(self) -> OAuth[Slot]:
         return OAuth(self._transport, self._turnstile, api_base_override=self._override)
 
-    def _caller(self, credentials: Credentials, tokens: Tokens | None = None) -> Caller[Slot]:
+    def _caller(self, credentials: Credentials) -> Caller[Slot]:
         base = api_base(credentials.subdomain, self._override or None)
         fixed = FixedAccess(Access(base, credentials.token))
-        return Caller(tokens or fixed, self._transport, self._turnstile(credentials))
+        return Caller(fixed, self._transport, self._turnstile(credentials))
 
-    def _turnstile(self, credentials: Credentials) -> UnparkedTurnstile:
-        shared = self._shared
-        return UnparkedTurnstile(
-            credentials.account_id,
-            self._accounts.scopes(credentials),
-            shared.limiter,
-            shared.brakes,
-            shared.parking,
-            blocked_by_address=not credentials.subdomain.endswith(_AMOCRM),
-        )
+    def _turnstile(self, credentials: Credentials) -> AccountTurnstile:
+        return self._ways.unparked(credentials)

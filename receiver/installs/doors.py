@@ -3,12 +3,15 @@
 https://developers.kommo.com/docs/oauth-20 · https://developers.kommo.com/docs/authorization-public
 
 Nothing here calls Kommo. What a visit asks for is written down as an errand and done in the background, so that Kommo
-has its answer at once and nothing is lost with the process; a person's browser waits a little for the outcome.
+has its answer at once and nothing is lost with the process. A few browsers wait a little for the outcome; the others
+get a page that loads itself anew.
 """
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Semaphore
+from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -19,11 +22,12 @@ from kommo.hooks.signature import verify_account
 from kommo.settings import Settings
 from kommo.store.accounts import Accounts
 from receiver.installs import sentences
+from receiver.installs.admission import Admission, Verdict
 from receiver.installs.background import Background
 from receiver.installs.consent import MODES, consent_url
 from receiver.installs.disconnecting import hint_errand
-from receiver.installs.errands import Errands
-from receiver.installs.installing import Installer, find_integration, install_id
+from receiver.installs.installing import Installer, install_id
+from receiver.installs.integrations import find_integration
 from receiver.installs.pages import guarded
 from receiver.installs.state import STATE_SECONDS, StateExpired, States
 from receiver.installs.visits import Arrival, Hint, Unusable, read_callback, read_disconnect
@@ -33,11 +37,17 @@ _PATH: Final = "/oauth"
 #: Seconds that a browser waits for the outcome before it gets a page that loads itself anew.
 _PATIENCE: Final = 8.0
 _RELOAD_SECONDS: Final = 4
-#: Visits a minute that come without a proof of ours and cost something, a call to Kommo or a look through the stored
-#: accounts: of one kind in all, and for one account or integration.
-_A_MINUTE: Final = 60
-_A_MINUTE_OF_ONE: Final = 5
-_NAME_CHARS: Final = 64
+#: Requests of a process that may wait at the same time: the other threads are for deliveries, which have two seconds.
+_WAITING: Final = 2
+#: Seconds after which a widget's call is done that came when there were too many: Kommo never repeats it.
+_EXCESS_SECONDS: Final = 60.0
+_TURNED_AWAY: Final = MappingProxyType(
+    {
+        Verdict.SPENT: sentences.state_used,
+        Verdict.MANY: sentences.too_many,
+        Verdict.FULL: sentences.crowded,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -46,11 +56,12 @@ class Doors:
 
     settings: Settings
     accounts: Accounts
-    errands: Errands
+    admission: Admission
     background: Background
     installer: Installer
     states: States
     patience: float = _PATIENCE
+    waiting: Semaphore = field(default_factory=lambda: Semaphore(_WAITING))
 
     def start(self) -> Response:
         """Lead a person to the consent, with a state that is good in this browser only."""
@@ -61,7 +72,7 @@ class Doors:
             raise Unusable("error", f"mode= is one of {', '.join(MODES)}.")
         client_id = request.args.get("client_id", "") or self.settings.client_id
         if client_id != self.settings.client_id:
-            if not self._passes("starts", of=client_id[:_NAME_CHARS]):
+            if not self._passes("starts", of=client_id):
                 return sentences.too_many().response()
             if not self._is_known(client_id):
                 return sentences.unknown_client().response()
@@ -88,9 +99,7 @@ class Doors:
             return sentences.probed().response()
         if missing := missing_settings(self.settings):
             return sentences.misses(missing).response()
-        if arrival.from_widget and not self._passes("widgets", of=arrival.host):
-            return sentences.too_many().response()
-        return self._install(arrival)
+        return self._from_widget(arrival) if arrival.from_widget else self._from_browser(arrival)
 
     def disconnect(self) -> Response:
         """Take Kommo's word that an account has gone for a hint, and have it looked into."""
@@ -102,35 +111,56 @@ class Doors:
         _log.info("disconnect call", account=hint.account_id)
         return Response(status=200)
 
-    def _install(self, arrival: Arrival) -> Response:
-        client_id = self._integration(arrival)
-        if not self._is_known(client_id):
+    def _from_widget(self, arrival: Arrival) -> Response:
+        """Take a call that has no state: the code itself is the proof, and Kommo says whose it is."""
+        client_id = arrival.client_id or self.settings.client_id
+        passes = self._passes("widgets", of=arrival.host)
+        if passes and not self._is_known(client_id):
             return sentences.unknown_client().response()
-        if not self.background.accept(self.installer.errand(arrival, client_id)):
-            return sentences.store_away().response()
-        _log.info("installation asked for", host=arrival.host, widget=arrival.from_widget)
-        if arrival.from_widget:
-            return sentences.under_way(reload=0).response()
-        return self._outcome(install_id(arrival.code))
+        if self._is_full():
+            return sentences.crowded().response()
+        after = 0.0 if passes else _EXCESS_SECONDS
+        return self._refused(arrival, client_id, after=after) or sentences.under_way(reload=0).response()
 
-    def _integration(self, arrival: Arrival) -> str:
-        """Give the integration that is to be installed; raises SignatureError for a visit that did not begin here."""
-        if arrival.from_widget:
-            # It has no state: the code itself is the proof, and Kommo says whose it is.
-            return arrival.client_id or self.settings.client_id
-        client_id = self.states.check(arrival.state, request.cookies.get(self._cookie))
+    def _from_browser(self, arrival: Arrival) -> Response:
+        """Take a person who comes back from the consent; raises SignatureError for a visit that did not begin here."""
+        browser = request.cookies.get(self._cookie)
+        client_id = self.states.check(arrival.state, browser)
         if arrival.client_id not in ("", client_id):
             raise SignatureError("The state was issued for another integration")
-        return client_id
+        id_ = install_id(arrival.code)
+        verdict = self._verdict(arrival.state, browser or "", id_)
+        if verdict is Verdict.SEEN:
+            return self._outcome(id_)
+        if verdict is not Verdict.WELCOME:
+            _log.warning("visit refused", reason=verdict.name.lower(), remote=request.remote_addr)
+            return _TURNED_AWAY[verdict]().response()
+        if not self._is_known(client_id):
+            return sentences.unknown_client().response()
+        return self._refused(arrival, client_id) or self._awaited(id_)
 
-    def _passes(self, what: str, *, of: str) -> bool:
+    def _verdict(self, state: str, browser: str, id_: str) -> Verdict:
         # Without a Redis to count in, those that wait in memory are the limit.
         with suppress(StoreUnavailable):
-            return all(
-                self.errands.passes(name, a_minute=most)
-                for name, most in ((what, _A_MINUTE), (f"{what}:{of}", _A_MINUTE_OF_ONE))
-            )
+            return self.admission.person(state=state, browser=browser, errand_id=id_)
+        return Verdict.WELCOME
+
+    def _refused(self, arrival: Arrival, client_id: str, *, after: float = 0.0) -> Response | None:
+        """Have an installation done; the answer if it cannot even be written down."""
+        if not self.background.accept(self.installer.errand(arrival, client_id), after=after):
+            return sentences.store_away().response()
+        _log.info("installation asked for", host=arrival.host, widget=arrival.from_widget)
+        return None
+
+    def _passes(self, what: str, *, of: str) -> bool:
+        with suppress(StoreUnavailable):
+            return self.admission.passes(what, of=of)
         return True
+
+    def _is_full(self) -> bool:
+        with suppress(StoreUnavailable):
+            return self.admission.is_full()
+        return False
 
     def _is_known(self, client_id: str) -> bool:
         # A call from a widget never comes again: with Redis away it is judged later, in the background.
@@ -138,9 +168,22 @@ class Doors:
             return find_integration(self.settings, self.accounts, client_id) is not None
         return True
 
-    def _outcome(self, id_: str) -> Response:
+    def _awaited(self, id_: str) -> Response:
+        if not self.waiting.acquire(blocking=False):
+            return self._outcome(id_)
         try:
-            errand = self.background.wait(id_, seconds=self.patience)
+            return self._outcome(id_, seconds=self.patience if self._may_wait() else 0.0)
+        finally:
+            self.waiting.release()
+
+    def _may_wait(self) -> bool:
+        with suppress(StoreUnavailable):
+            return self.admission.may_wait()
+        return False
+
+    def _outcome(self, id_: str, *, seconds: float = 0.0) -> Response:
+        try:
+            errand = self.background.wait(id_, seconds=seconds)
         except StoreUnavailable:
             errand = None
         if errand is None or errand.outcome is None:
@@ -226,5 +269,6 @@ def _away(error: StoreUnavailable) -> Response:
 
 
 def _unset(error: SettingsError) -> Response:
+    # Its sentences may speak of accounts that are none of the visitor's business.
     _log.error("visit not served", reason=str(error))
-    return sentences.misses(error.problems).response()
+    return sentences.unset().response()

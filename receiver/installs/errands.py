@@ -6,6 +6,7 @@ Keys, all under the tag `{errands}`:
     kommo:{errands}:record:<id>  string  JSON: ends, tries, record, outcome once there is one; lives a little longer
     kommo:{errands}:held:<id>    string  somebody is doing it now; lives HOLD_SECONDS
     kommo:{errands}:pass:<name>  string  how many passed a door within the minute; lives as long
+    kommo:{errands}:name:<name>  string  the errand that a name stands for; lives as long as the name is good
 """
 
 import json
@@ -51,8 +52,8 @@ class Errands:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def add(self, errand: Errand) -> bool:
-        """Keep an errand, to be done at once; False when one with this id is known, done or not.
+    def add(self, errand: Errand, *, after: float = 0.0) -> bool:
+        """Keep an errand, to be done after so many seconds; False when one with this id is known, done or not.
 
         Raises:
             StoreUnavailable: Redis is away. Whether it is kept is not known; add it again.
@@ -61,7 +62,7 @@ class Errands:
             pipe = self._redis.pipeline(transaction=True)
             pipe.set(_record(errand.id), _dump(errand), nx=True, ex=_life(errand))
             # Of one that is done already the place is taken out by whoever meets it.
-            pipe.zadd(_DUE, {errand.id: _now_ms()}, nx=True)
+            pipe.zadd(_DUE, {errand.id: _now_ms() + int(after * 1000)}, nx=True)
             added, _ = pipe.execute()
         return bool(added)
 
@@ -87,9 +88,12 @@ class Errands:
         return None if text is None else _load(id_, text)
 
     def keep(self, errand: Errand) -> None:
-        """Write down how far an errand has come."""
+        """Write down how far an errand has come, and go on with it for another HOLD_SECONDS."""
         with translated():
-            self._redis.set(_record(errand.id), _dump(errand), ex=_life(errand))
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.set(_record(errand.id), _dump(errand), ex=_life(errand))
+            pipe.set(_held(errand.id), "1", ex=HOLD_SECONDS)
+            pipe.execute()
 
     def postpone(self, errand: Errand, *, seconds: float) -> None:
         """Let an errand rest."""
@@ -119,6 +123,27 @@ class Errands:
             rows: Any = self._redis.zrange(_DUE, 0, 0, withscores=True)
         return (rows[0][1] - _now_ms()) / 1000 if rows else None
 
+    def waiting(self, kind: str) -> int:
+        """Count the errands of a kind that are not done."""
+        with translated():
+            names: Any = self._redis.zrange(_DUE, 0, -1)
+        return sum(name.decode().partition(":")[0] == kind for name in names)
+
+    def claim(self, name: str, id_: str, *, seconds: int) -> bool:
+        """Let a name stand for one errand and no other, for so long; False when it stands for another."""
+        with translated():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.set(_name(name), id_, nx=True, ex=seconds)
+            pipe.get(_name(name))
+            _, stands_for = pipe.execute()
+        return bool(stands_for == id_.encode())
+
+    def claimed(self, name: str) -> str | None:
+        """Give the errand that a name stands for."""
+        with translated():
+            stands_for: Any = self._redis.get(_name(name))
+        return None if stands_for is None else stands_for.decode()
+
     def passes(self, name: str, *, a_minute: int) -> bool:
         """Count who passes a door that asks for no proof; False for those above so many a minute."""
         with translated():
@@ -136,6 +161,10 @@ def _record(id_: str) -> str:
 
 def _held(id_: str) -> str:
     return f"{_TAG}:held:{id_}"
+
+
+def _name(name: str) -> str:
+    return f"{_TAG}:name:{name}"
 
 
 def _now_ms() -> int:

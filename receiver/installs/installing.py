@@ -27,9 +27,11 @@ from kommo.store.outbox import QUEUE as OUTBOX
 from kommo.store.parking import Parking
 from kommo.store.vault import Vault
 from kommo.variables import Secret
+from receiver.installs.admission import Admission
 from receiver.installs.background import Again, Done
 from receiver.installs.calls import Calls
 from receiver.installs.errands import Errand
+from receiver.installs.integrations import Integration, find_integration, stored_account
 from receiver.installs.visits import Arrival
 
 _log = structlog.get_logger(__name__)
@@ -39,30 +41,11 @@ CODE_SECONDS: Final = 20 * 60
 #: Seconds within which an installation that has its tokens is brought to an end.
 _PAIR_SECONDS: Final = 24 * 3600
 _LONGEST_REST: Final = 60.0
+#: Seconds before a code is sent again that Kommo has not answered. Whoever brings codes of his own making, at a time at
+#: which Kommo fails, must not have each of them sent for 20 minutes.
+_EXCHANGE_RESTS: Final = (2.0, 60.0)
 #: Answers to which nothing was lost: the code has not left.
 _NOT_SENT: Final = (NOT_SENT, NO_TURN)
-
-
-@dataclass(frozen=True, slots=True)
-class Integration:
-    """Whose keys are used: the environment's, or those of the one account that has a private integration."""
-
-    client_id: str
-    client_secret: Secret
-    redirect_uri: str
-    #: The account to which a private integration belongs.
-    owner: Account | None = None
-
-
-def find_integration(settings: Settings, accounts: Accounts, client_id: str) -> Integration | None:
-    """Look an integration up by its id, "" being the environment's; None when nobody knows it."""
-    if client_id in ("", settings.client_id):
-        return Integration(settings.client_id, settings.client_secret, settings.redirect)
-    for stored in accounts.list():
-        if stored.client_id == client_id and stored.client_secret:
-            known = accounts.resolved(stored)
-            return Integration(client_id, known.client_secret, known.redirect_uri, stored)
-    return None
 
 
 def install_id(code: str) -> str:
@@ -80,6 +63,7 @@ class Installer:
     calls: Calls
     parking: Parking
     waker: Waker
+    admission: Admission
 
     def errand(self, arrival: Arrival, client_id: str) -> Errand:
         """Make the errand of a redirect; raises SettingsError when nothing can be encrypted."""
@@ -96,18 +80,19 @@ class Installer:
         try:
             integration = find_integration(self.settings, self.accounts, errand.record["client_id"])
             if integration is None:
-                return _failed(errand, "unknown_client")
+                return _unknown(errand)
             if errand.record["step"] == "exchange":
                 return self._exchange(errand, integration)
-            if errand.record["step"] == "account":
-                return self._store(errand, integration, self._pair(errand))
-            return self._register(errand, integration, self._pair(errand))
+            step = {"account": self._identify, "store": self._store, "webhook": self._register}[errand.record["step"]]
+            return step(errand, integration, self._pair(errand))
         except SettingsError as error:
-            return _failed(errand, "settings", error)
+            return _unset(errand, error)
 
     def _exchange(self, errand: Errand, integration: Integration) -> Done | Again:
         if time.time() >= errand.ends:
             return _failed(errand, "too_late")
+        if rest := self.admission.exchange_in():
+            return Again(errand, rest)
         code = self._opened(errand)["code"]
         try:
             pair = self.calls.exchange(
@@ -118,16 +103,14 @@ class Installer:
                 integration.redirect_uri,
             )
         except TryLater as error:
-            lost = errand.record.get("lost", False) or (error.status is None and error.code not in _NOT_SENT)
-            _log.warning("the exchange of a code is tried again", error=str(error), host=errand.record["host"])
-            return _again(_noted(errand, lost=lost), error)
+            return _unanswered(errand, error)
         except (ApiError, RequestError) as error:
             return _failed(errand, _refusal(errand, error), error)
         step = _noted(errand, step="account", sealed=self._seal(asdict(pair)), at=int(time.time()))
         # Written down before it is used: nobody may ask with the code again, and nobody else has these tokens.
         return _next(replace(step, ends=time.time() + _PAIR_SECONDS))
 
-    def _store(self, errand: Errand, integration: Integration, pair: TokenPair) -> Done | Again:
+    def _identify(self, errand: Errand, integration: Integration, pair: TokenPair) -> Done | Again:
         host = errand.record["host"]
         try:
             account_id = self.calls.owner(host, integration.client_id, pair.access_token)
@@ -137,20 +120,28 @@ class Installer:
             return _failed(errand, "refused", error)
         if integration.owner and integration.owner.account_id != account_id:
             return _failed(errand, "other_account")
-        stored = self.accounts.get(account_id)
+        # One that cannot be opened serves nobody any more, and this is what mends it.
+        stored = stored_account(self.accounts, account_id)
         if stored and stored.state == "ready" and self.accounts.resolved(stored).client_id != integration.client_id:
             return _failed(_noted(errand, account_id=account_id), "other_integration")
-        bare = _account(account_id, host, integration)
-        self.accounts.save(with_pair(bare, pair, now=errand.record["at"]))
+        # Written down before the account is stored: it tells this installation from others, however often that is
+        # repeated, and from one that ended within the same second.
+        installed_at = max(errand.record["at"], stored.installed_at + 1 if stored else 0)
+        return _next(_noted(errand, step="store", account_id=account_id, installed_at=installed_at))
+
+    def _store(self, errand: Errand, integration: Integration, pair: TokenPair) -> Done | Again:
+        account_id, host = errand.record["account_id"], errand.record["host"]
+        bare = _account(account_id, host, integration, installed_at=errand.record["installed_at"])
+        if self.accounts.install(with_pair(bare, pair, now=errand.record["at"])):
+            _log.info("installed", account=account_id, host=host, integration=integration.client_id)
         if self.parking.resume(account_id):
             self.waker.wake(LOOPS[OUTBOX])
-        _log.info("installed", account=account_id, host=host, integration=integration.client_id)
-        return _next(_noted(errand, step="webhook", account_id=account_id))
+        return _next(_noted(errand, step="webhook"))
 
     def _register(self, errand: Errand, integration: Integration, pair: TokenPair) -> Done | Again:
         account_id, host = errand.record["account_id"], errand.record["host"]
         url = webhook_url(self.settings.public_url, integration.client_secret, integration.client_id, account_id)
-        credentials = Credentials(account_id, integration.client_id, host, pair.access_token)
+        credentials = Credentials(account_id, integration.client_id, host, self._token(account_id, pair))
         outcome = {"what": "installed", "account_id": account_id, "host": host}
         try:
             self.calls.register(credentials, url, self.settings.webhook_events)
@@ -165,6 +156,11 @@ class Installer:
         _log.warning("webhook not registered", account=account_id, error=problem)
         return Done({**outcome, "problem": problem})
 
+    def _token(self, account_id: int, pair: TokenPair) -> Secret:
+        """Give the token that the account has now: by the time this is tried again it may have been renewed."""
+        stored = stored_account(self.accounts, account_id)
+        return stored.access_token if stored and stored.state == "ready" else pair.access_token
+
     def _seal(self, secrets: Mapping[str, Any]) -> str:
         return self.vault.seal(json.dumps(secrets).encode()).decode()
 
@@ -178,12 +174,12 @@ class Installer:
         return TokenPair(Secret(given["access_token"]), Secret(given["refresh_token"]), given["expires_in"])
 
 
-def _account(account_id: int, host: str, integration: Integration) -> Account:
+def _account(account_id: int, host: str, integration: Integration, *, installed_at: int) -> Account:
     """Make what is stored, but for the tokens.
 
     Of the environment's integration neither id nor secret is stored: they may change there.
     """
-    bare = Account(account_id=account_id, subdomain=host, installed_at=int(time.time()))
+    bare = Account(account_id=account_id, subdomain=host, installed_at=installed_at)
     if (owner := integration.owner) is None:
         return bare
     return replace(
@@ -199,6 +195,39 @@ def _refusal(errand: Errand, error: KommoError) -> str:
     if isinstance(error, BadRequest):
         return "code_lost" if errand.record.get("lost") else "code_refused"
     return "client_refused" if isinstance(error, Unauthorized) else "refused"
+
+
+def _unanswered(errand: Errand, error: TryLater) -> Done | Again:
+    """Send a code again that Kommo has not judged, a few times."""
+    _log.warning("the exchange of a code is tried again", error=str(error), host=errand.record["host"])
+    if error.code == NO_TURN:
+        return _again(errand, error)
+    sent = errand.record.get("sent", 0)
+    lost = errand.record.get("lost", False) or (error.status is None and error.code not in _NOT_SENT)
+    if sent >= len(_EXCHANGE_RESTS):
+        return _failed(errand, "too_late", error)
+    rest = max(error.after or 0.0, _EXCHANGE_RESTS[sent])
+    return Again(_noted(errand, lost=lost, sent=sent + 1), rest)
+
+
+def _unknown(errand: Errand) -> Done | Again:
+    if _may_be_dropped(errand):
+        return _failed(errand, "unknown_client")
+    # The account that it belongs to was removed, or no key opens it.
+    _log.error("installation waits: its integration is not known any more", host=errand.record["host"])
+    return Again(errand, _LONGEST_REST)
+
+
+def _unset(errand: Errand, error: SettingsError) -> Done | Again:
+    if _may_be_dropped(errand):
+        return _failed(errand, "settings", error)
+    _log.error("installation waits: the settings do not allow it", host=errand.record["host"], error=str(error))
+    return Again(errand, _LONGEST_REST)
+
+
+def _may_be_dropped(errand: Errand) -> bool:
+    """Before the exchange nothing is lost; after it, nobody else has the tokens."""
+    return errand.record["step"] == "exchange" or time.time() >= errand.ends
 
 
 def _noted(errand: Errand, **changes: object) -> Errand:
@@ -217,6 +246,9 @@ def _again(errand: Errand, error: ApiError) -> Again:
 def _failed(errand: Errand, what: str, error: KommoError | None = None) -> Done:
     said = _said(error) if error else ""
     _log.warning("installation failed", reason=what, host=errand.record["host"], error=said)
+    if isinstance(error, SettingsError):
+        # It may speak of others' accounts: the log is for those who run the receiver, the page is for anybody.
+        said = ""
     account = {"account_id": errand.record["account_id"]} if "account_id" in errand.record else {}
     return Done({"what": what, "host": errand.record["host"], "problem": said, **account})
 

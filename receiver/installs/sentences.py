@@ -24,7 +24,8 @@ _FAILURES: Final[Mapping[str, tuple[int, str, str, tuple[str, ...]]]] = {
     "too_late": (
         504,
         "Kommo could not be reached in time",
-        "The code has ended while Kommo could not be reached. Nothing was stored.",
+        "Kommo did not answer the exchange of the code, and a code is sent three times at most, within its 20 minutes. "
+        "Nothing was stored.",
         (_AGAIN,),
     ),
     "client_refused": (
@@ -68,7 +69,7 @@ _FAILURES: Final[Mapping[str, tuple[int, str, str, tuple[str, ...]]]] = {
     "settings": (
         503,
         "The receiver cannot store accounts",
-        "The settings do not allow it; they are listed below.",
+        "Its settings do not allow it. The log of the receiver says which.",
         ("Correct the settings and restart the receiver.", _AGAIN),
     ),
 }
@@ -141,10 +142,37 @@ def misses(names: Sequence[str]) -> Page:
 
 
 def too_many() -> Page:
-    """Turn away a call without a proof, since there were too many."""
+    """Turn away a visit, since there were too many within a minute."""
     return Page(
         status=429, tone="wait", title="Too many installations at once", text=("Nothing was done.",),
-        todo=("Wait a minute, then go to /oauth/start.",),
+        todo=("Load this page anew in a minute, or go to /oauth/start.",),
+    )  # fmt: skip
+
+
+def crowded() -> Page:
+    """Turn away a visit, since too many installations wait already."""
+    return Page(
+        status=503, tone="wait", title="Too many installations are waiting",
+        text=("The receiver keeps no more of them at the same time. Nothing was done, and the code was not used.",),
+        todo=("Load this page anew in a few minutes: the code is good for 20.",),
+    )  # fmt: skip
+
+
+def state_used() -> Page:
+    """Say that a start is good for one installation."""
+    return Page(
+        status=400, tone="bad", title="This start was used already",
+        text=("A visit to /oauth/start is good for one code, and another one came with it before. Nothing was done.",),
+        todo=(_AGAIN,),
+    )  # fmt: skip
+
+
+def unset() -> Page:
+    """Say that the settings stand in the way, and name none of them: what they say may be about others."""
+    return Page(
+        status=503, tone="bad", title="The receiver's settings do not allow this",
+        text=("The log of the receiver says which. Nothing was done.",),
+        todo=("Correct the settings and restart the receiver.",),
     )  # fmt: skip
 
 

@@ -50,7 +50,9 @@ class States:
     def issue(self, client_id: str, browser: str | None) -> Ticket:
         """Make a state for an integration; `browser` is the cookie that came, kept so that two tabs can both go on."""
         kept = browser if browser and _BROWSER.fullmatch(browser) else secrets.token_urlsafe(32)
-        return Ticket(str(self._serializer.dumps([client_id, _digest(kept)])), kept)
+        # Two of the same second would be one, and each is good for one code.
+        nonce = secrets.token_urlsafe(12)
+        return Ticket(str(self._serializer.dumps([client_id, _digest(kept), nonce])), kept)
 
     def check(self, state: str, browser: str | None) -> str:
         """Return the client id that the state was issued for.
@@ -60,7 +62,7 @@ class States:
             SignatureError: it is not ours, or another browser's.
         """
         try:
-            client_id, digest = self._serializer.loads(state, max_age=self._seconds)
+            client_id, digest, *_ = self._serializer.loads(state, max_age=self._seconds)
         except SignatureExpired:
             raise StateExpired("The state has expired") from None
         except BadSignature:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from kommo.api.address import account_host
+from kommo.api.address import account_host, is_service
 from kommo.errors import KommoError, RequestError
 
 #: A code is at most about a thousand characters long.
@@ -85,16 +85,19 @@ def read_callback(query: Query) -> Arrival | None:
 def referer_host(referer: str) -> str:
     """Return the account's host. It decides who receives the client secret: one name before a domain of Kommo's.
 
-    Raises Unusable for anything else, however much it looks like one.
+    Raises Unusable for anything else, however much it looks like one, and for a service of Kommo's.
     """
     sentence = "The address of the account is not one of kommo.com, amocrm.com or amocrm.ru."
     # Lower case of some letters beyond ASCII is ASCII; a bare name would be taken for one at kommo.com.
     if not referer.isascii() or "." not in referer:
         raise Unusable("referer", sentence)
     try:
-        return account_host(referer)
+        host = account_host(referer)
     except RequestError:
         raise Unusable("referer", sentence) from None
+    if is_service(host):
+        raise Unusable("referer", "The address is one of Kommo's services, and no account's.")
+    return host
 
 
 def read_disconnect(query: Query) -> Hint:

@@ -100,6 +100,9 @@ def test_proofs_tokens_and_passwords_are_taken_out_of_a_text(text: str) -> None:
         "redis://cache.example:6379/0",
         "/health/ready",
         "GET /api/v4/webhooks_of_mine",
+        "GET /api/v4/webhooks answered 402",
+        "POST /api/v4/contacts/chats",
+        "POST /oauth2/access_token",
         f"{'5f' * 16} is an event's id",
         "the bearer",
         "",
@@ -111,6 +114,19 @@ def test_what_is_no_secret_stays_readable(text: str) -> None:
 
 def test_what_stays_of_an_address_is_whose_door_it_was() -> None:
     assert log.mask(f"POST /webhooks/101/{SIGNATURE}/ HTTP/1.1") == "POST /webhooks/*** HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("/api/v4/webhooks?destination=short-proof", "/api/v4/webhooks?***"),
+        (f"/api/v4/webhooks?d=https://hooks.example.org/webhooks/101/{SIGNATURE}/", "/api/v4/webhooks?***"),
+        (f"/api/v4/webhooks/{SIGNATURE}", "/api/v4/webhooks/***"),
+        ("https://hooks.example.org/under/webhooks/101/short-proof", "https://hooks.example.org/under/webhooks/***"),
+    ],
+)
+def test_of_kommos_own_path_with_the_name_of_a_door_only_what_may_be_a_proof_goes(text: str, masked: str) -> None:
+    assert log.mask(text) == masked
 
 
 @given(st.text())

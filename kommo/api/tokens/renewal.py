@@ -6,11 +6,11 @@ read, the new pair is stored before anything is called with it, and stored only 
 given for.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Final, Generic
 from uuid import uuid4
 
@@ -19,7 +19,9 @@ import structlog
 from kommo.api.address import account_host
 from kommo.api.calls import Slot
 from kommo.api.oauth import PATIENCE_SECONDS, OAuth, TokenPair
-from kommo.api.tokens.pairs import with_pair, with_pair_of
+from kommo.api.tokens.keeping import Keeping
+from kommo.api.tokens.pairs import with_pair
+from kommo.api.tokens.refusal import ClientRefused, client_refused, fault_of
 from kommo.api.transport import DEADLINE_SECONDS
 from kommo.errors import (
     AccessEnded,
@@ -29,13 +31,12 @@ from kommo.errors import (
     PaymentRequired,
     RateLimited,
     RequestError,
-    StoreError,
     StoreUnavailable,
     TryLater,
-    Unauthorized,
     Unreachable,
 )
-from kommo.store.accounts import Account, Accounts, Lock
+from kommo.store.accounts import Account, Accounts
+from kommo.store.renewals import Backoff, Lock
 
 _log = structlog.get_logger(__name__)
 
@@ -43,13 +44,12 @@ _log = structlog.get_logger(__name__)
 LEASE_SECONDS: Final = PATIENCE_SECONDS + DEADLINE_SECONDS + 5
 #: Seconds before the same refresh token is sent again after an answer that did not come.
 _REPEATS: Final = (0.5, 2.0)
+TRIES: Final = 1 + len(_REPEATS)
 #: When Kommo wants to be left alone for longer than so many seconds, nobody waits for it here.
 _LONGEST_PAUSE: Final = 5.0
-#: ms for which nobody tries after a renewal that failed.
-_PAUSE_MS: Final = 1_000
-#: Seconds for which a call waits until the new pair is stored, and between two attempts.
-_STORE_SECONDS: Final = 10.0
-_STORE_AGAIN_SECONDS: Final = 0.5
+#: Seconds for which nobody tries after a renewal that failed: what passes by itself, and what a person has to mend.
+_PASSING: Final = (1.0, 60.0)
+_LASTING: Final = (30.0, 600.0)
 
 
 @dataclass(frozen=True)
@@ -62,30 +62,38 @@ class Renewal(Generic[Slot]):
     lease: float = LEASE_SECONDS
     clock: Callable[[], float] = field(default=time.time, repr=False)
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    #: How often the same refresh token is sent at most.
+    tries: int = TRIES
     token: str = field(default_factory=lambda: uuid4().hex)
 
-    def take(self, account: Account) -> Lock:
-        """Begin with the account as it was read, or go on for another lease."""
-        return self.accounts.lock(account, self.token, lease_ms=int(self.lease * 1000))
+    def take(self, account: Account, *, hurry: bool = False) -> Lock:
+        """Begin with the account as it was read, or go on for another lease; `hurry` heeds no pause."""
+        return self.accounts.renewals.lock(
+            account, self.token, lease_ms=int(self.lease * 1000), client=self._mark_of_client(account), hurry=hurry
+        )
 
-    def leave(self, *, after_ms: int = 0) -> None:
-        """Let others begin; after so many ms."""
+    def leave(self, *, backoff: Backoff | None = None) -> None:
+        """Let others begin; after a while if it has failed."""
         with suppress(StoreUnavailable):
-            self.accounts.unlock(self.account_id, self.token, after_ms=after_ms)
+            self.accounts.renewals.unlock(self.account_id, self.token, backoff=backoff)
 
     def run(self, seen: Account) -> Account:
         """Renew, once `take` has given the right; returns the account with its new pair, and gives the right back.
 
         Raises:
-            AccessEnded: Kommo takes neither token; the account is marked as needing a person.
+            AccessEnded: Kommo has revoked the access; the account is marked as needing a person.
+            ClientRefused: Kommo does not take the keys it was asked with; the account stays as it is.
             TryLater: Kommo could not be asked. The refresh token is as good as before.
             PaymentRequired: nor does it answer before somebody has paid.
             StoreError: the new pair could not be stored yet; a thread goes on trying.
         """
         try:
             renewed = self._result(seen)
-        except BaseException:
-            self.leave(after_ms=_PAUSE_MS)
+        except AccessEnded:
+            self.leave()
+            raise
+        except BaseException as error:
+            self.leave(backoff=self._backoff(seen, error))
             raise
         self.leave()
         return renewed
@@ -97,7 +105,15 @@ class Renewal(Generic[Slot]):
             raise
         except ApiError as error:
             return self._refused(seen, error)
-        return self._stored(with_pair(account, pair, now=self.clock()), spent=account.refresh_token)
+        fresh = with_pair(account, pair, now=self.clock())
+        return Keeping(self.accounts, self.token, self.sleep).stored(fresh, spent=account.refresh_token)
+
+    def renamed(self, account: Account) -> Account | None:
+        """Do what `followed` does, and give the right back."""
+        try:
+            return self.followed(account)
+        finally:
+            self.leave()
 
     def followed(self, account: Account) -> Account | None:
         """Ask under which name the account lives now and store it; None when it is the one that we know."""
@@ -116,7 +132,7 @@ class Renewal(Generic[Slot]):
     # Asking
 
     def _asked(self, account: Account) -> tuple[Account, TokenPair]:
-        for pause in _REPEATS:
+        for pause in _REPEATS[: self.tries - 1]:
             try:
                 return self._asked_once(account)
             except TryLater as error:
@@ -150,63 +166,42 @@ class Renewal(Generic[Slot]):
             detail = "another process has taken over the renewal of the token; nothing was sent"
             raise Unreachable(detail, method="any call to", path=f"account {self.account_id}")
 
+    # What a refusal means
+
     def _refused(self, seen: Account, error: ApiError) -> Account:
-        """Kommo takes the refresh token no more; unless somebody has stored another one, a person has to help."""
+        """Say whose trouble a refusal is, unless somebody has stored another pair meanwhile."""
         current = self.accounts.get(self.account_id)
         if current and current.refresh_token != seen.refresh_token:
             return current
-        reason = _reason(error)
+        if not isinstance(error, AccessEnded):
+            raise self._fault(seen, error) from error
+        reason = f"Kommo has revoked the refresh token: {error.status} {error.detail}"
         if self.accounts.mark(self.account_id, "needs_person", reason, version=current.version if current else None):
             _log.error("account needs a person", account=self.account_id, reason=reason)
-        raise AccessEnded(reason, method=error.method, path=error.path, status=error.status) from error
+        raise AccessEnded(
+            reason, method=error.method, path=error.path, status=error.status, code=error.code, hint=error.hint
+        ) from error
 
-    # Keeping
+    def _fault(self, account: Account, error: ApiError) -> ClientRefused:
+        """Say once an hour what is wrong with the keys; the account's tokens are as good as before."""
+        fault = fault_of(error)
+        whose = f"account {self.account_id}"
+        if not (account.client_secret or isinstance(error, NotFound)):
+            whose = self.accounts.resolved(account).client_id
+        with suppress(StoreUnavailable):
+            if self.accounts.remind_of_client(whose):
+                _log.error("token renewal refused", account=self.account_id, reason=fault, check=ClientRefused.remedy)
+        return client_refused(fault, self.account_id, after=_LASTING[0])
 
-    def _stored(self, fresh: Account, *, spent: str) -> Account:
-        """Store the new pair, or hand it to a thread that tries for as long as this process lives."""
-        ends = time.monotonic() + _STORE_SECONDS
-        while True:
-            try:
-                return self._stored_once(fresh, spent)
-            except StoreError:
-                if time.monotonic() >= ends:
-                    _log.error("renewed token not stored yet, trying on", account=self.account_id)
-                    threading.Thread(target=self._keep, args=(fresh, spent), name="keep token", daemon=True).start()
-                    raise
-            self.sleep(_STORE_AGAIN_SECONDS)
+    def _backoff(self, account: Account, error: BaseException) -> Backoff:
+        if isinstance(error, ClientRefused):
+            return Backoff(*_LASTING, fault=error.detail, client=self._mark_of_client(account))
+        if isinstance(error, PaymentRequired):
+            return Backoff(*_LASTING)
+        return Backoff(*_PASSING, least=min(_LASTING[1], (error.after or 0.0) if isinstance(error, TryLater) else 0.0))
 
-    def _stored_once(self, fresh: Account, spent: str) -> Account:
-        while True:
-            if stored := self.accounts.update(fresh, lock=self.token):
-                _log.info("token renewed", account=self.account_id)
-                return stored
-            current = self.accounts.get(self.account_id)
-            if current is None:
-                raise AccessEnded("the account was removed", method="any call to", path=f"account {self.account_id}")
-            if current.refresh_token != spent:
-                # A later pair, or another installation: that one counts.
-                return current
-            fresh = with_pair_of(current, fresh)
-
-    def _keep(self, fresh: Account, spent: str) -> None:
-        while True:
-            try:
-                self._stored_once(fresh, spent)
-            except StoreError:
-                self.sleep(_STORE_AGAIN_SECONDS)
-            except AccessEnded:
-                return
-            else:
-                return
-
-
-def _reason(error: ApiError) -> str:
-    if isinstance(error, AccessEnded):
-        sentence = "Kommo has revoked the refresh token"
-    elif isinstance(error, Unauthorized):
-        sentence = "Kommo does not accept client id and secret"
-    elif isinstance(error, NotFound):
-        sentence = "the account is no longer at its address"
-    else:
-        sentence = "Kommo refused to renew the token"
-    return f"{sentence}: {error.status} {error.detail}"
+    def _mark_of_client(self, account: Account) -> str:
+        """Tell keys apart without telling them: with others, there is no reason to wait."""
+        whole = self.accounts.resolved(account)
+        keys = f"{whole.client_id}|{whole.client_secret}|{whole.redirect_uri}"
+        return sha256(keys.encode()).hexdigest()[:16]

@@ -1,5 +1,5 @@
 --! uses _time
--- Free a slot some time after the answer (1000 ms: the second in which Kommo counts), at once when it was not used.
+-- Free a slot some time after the answer (the second in which Kommo counts), at once when it was not used.
 --
 -- KEYS: the slots of each scope (see limiter_acquire)
 -- ARGV: slot, free after (ms)

@@ -5,8 +5,8 @@
 -- KEYS[1] ready  zset    account -> ms at which it is due
 -- KEYS[2] awake  zset    loop -> ms at which its lease ends
 -- KEYS[3] flag   string  wake-up sent; a loop that is here has answered it
--- ARGV: loop, lease of the loop (ms), 1 if it is the loop's first pick, hold (ms): how long the account is kept from other loops; 0 only sends it to
---       the back of the row
+-- ARGV: loop, lease of the loop (ms), 1 if it is the loop's first pick, hold (ms): how long the account is kept from
+--       other loops; 0 only sends it to the back of the row
 -- Returns {account, how many more accounts are due now}, or {"", ms until the first is due, -1 when there is none}.
 
 local now, exact = now_ms(), string.format('%.3f', now_exact())

@@ -179,6 +179,13 @@ class TestWhileATokenIsGood:
         assert [nearly_over.access().token for _ in range(5)] == ["access-1"] * 5
         assert (server.spent, stored(nearly_over).state) == (["refresh-1"], "ready")
 
+    def test_what_came_of_a_renewal_aside_is_told(
+        self, nearly_over: AccountTokens[Any], server: TokenServer, lines: Lines
+    ) -> None:
+        server.instead = [(503, None)]
+        nearly_over.access()
+        wait_for(lambda: lines.saying("token not renewed, again with the same"))
+
     @pytest.mark.usefixtures("nearly_over")
     def test_a_process_without_the_client_uses_it_and_leaves_the_renewal_to_others(
         self, make: Make, server: TokenServer, redis: Redis

@@ -79,8 +79,9 @@ def test_past_the_parking_a_call_is_neither_refused_nor_does_it_change_anything(
     assert (after.reason, after.reads_refused) == (before.reason, before.reads_refused)
 
 
-def test_it_counts_in_all_limits_all_the_same(ways: Ways) -> None:
+def test_it_counts_in_all_limits_all_the_same_and_is_in_front_of_nobody(ways: Ways) -> None:
     assert ways.unparked(of(7)).scopes == ways(of(7)).scopes
+    assert (ways.unparked(of(7)).urgent, ways(of(7)).urgent, ways(of(0)).urgent) == (False, True, True)
 
 
 def test_an_unknown_account_cannot_be_parked(ways: Ways) -> None:

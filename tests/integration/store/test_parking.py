@@ -58,7 +58,6 @@ def test_reads_go_on_until_they_are_refused_too(parking: Parking) -> None:
     assert waits(parking.admit(ACCOUNT, read=True)) > 3000, "a refused write says nothing about reads"
     parking.allow_reads(ACCOUNT)
     assert parking.admit(ACCOUNT, read=True) is True
-    assert parking.admit(ACCOUNT, read=False) is False, "it may have been paid: the next write tries"
     assert waits(parking.admit(ACCOUNT, read=False)) > 3000
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kommo.api.address import DOMAINS, api_base, is_loopback
+from kommo.api.address import DOMAINS, SERVICES, api_base, is_loopback, is_service
 from kommo.errors import RequestError
 
 
@@ -148,3 +148,18 @@ def test_an_override_without_placeholder_needs_no_account():
 )
 def test_loopback_is_this_computer(host, answer):
     assert is_loopback(host) is answer
+
+
+@pytest.mark.parametrize("name", [*sorted(SERVICES), "api-b", "drive-c", "amojo-2"])
+def test_kommos_own_names_are_services(name):
+    assert is_service(f"{name}.kommo.com")
+    assert is_service(name.upper())
+
+
+@pytest.mark.parametrize("name", ["acme", "apis", "drive2", "my-api", "api-", "support-acme"])
+def test_other_names_are_accounts(name):
+    assert not is_service(f"{name}.kommo.com")
+
+
+def test_a_service_is_called_all_the_same_where_kommo_says_so():
+    assert api_base("api-c.kommo.com") == "https://api-c.kommo.com"

@@ -62,6 +62,11 @@ def test_a_browser_keeps_its_cookie_so_that_both_of_its_windows_go_on() -> None:
     assert states().check(first.state, second.browser) == "client-1"
 
 
+def test_two_starts_of_one_browser_within_a_second_are_two() -> None:
+    first = states().issue("client-1", None)
+    assert states().issue("client-1", first.browser).state != first.state
+
+
 @pytest.mark.parametrize("cookie", ["", "short", "x" * 44, "é" * 43])
 def test_a_cookie_that_is_none_of_ours_is_replaced(cookie: str) -> None:
     ticket = states().issue("client-1", cookie)

@@ -118,6 +118,17 @@ class TestTheHost:
             referer_host(referer)
         assert caught.value.reason == "referer"
 
+    @pytest.mark.parametrize("name", ["developers", "support", "status", "api-c", "drive-b", "Amojo", "id", "WS-2"])
+    @pytest.mark.parametrize("domain", DOMAINS)
+    def test_is_no_service_of_kommos_to_which_no_secret_goes(self, name: str, domain: str) -> None:
+        with pytest.raises(Unusable, match="services") as caught:
+            referer_host(f"{name}.{domain}")
+        assert caught.value.reason == "referer"
+
+    @pytest.mark.parametrize("name", ["apiary", "drivers", "supportive", "filesharing", "my-api", "statusquo"])
+    def test_may_be_an_account_whose_name_begins_like_one(self, name: str) -> None:
+        assert referer_host(f"{name}.kommo.com") == f"{name}.kommo.com"
+
     def test_is_not_repeated_in_the_sentence_about_it(self) -> None:
         with pytest.raises(Unusable) as caught:
             referer_host("acme.evil.test")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from html import unescape
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography.fernet import Fernet
@@ -20,6 +20,7 @@ from kommo.store.inbox import Entry, Inbox
 from kommo.store.keys import Keys
 from kommo.store.parking import Parking
 from kommo.variables import Secret
+from receiver.installs.doors import Doors
 from sandbox import Sandbox
 
 PUBLIC: Final = "https://hooks.example.org"
@@ -151,3 +152,15 @@ Visit = Callable[..., Visitor]
 def threads_of_errands() -> list[threading.Thread]:
     """The threads that do errands now, of whichever receiver in this process."""
     return [thread for thread in threading.enumerate() if thread.name.startswith("errand")]
+
+
+def doors_of(app: Flask) -> Doors:
+    """The doors of a receiver."""
+    # The view is a method of theirs.
+    doors: Doors = cast(Any, app.view_functions["installs.callback"]).__self__
+    return doors
+
+
+def impatient(app: Flask, *, seconds: float) -> None:
+    """Let browsers wait no longer than this."""
+    app.view_functions["installs.callback"] = replace(doors_of(app), patience=seconds).callback

@@ -10,15 +10,17 @@ import pytest
 from redis import Redis
 
 from kommo.api.clients import Shared
+from kommo.errors import Unauthorized
 from kommo.hooks.signature import url_signature
 from kommo.queue import Waker
-from kommo.store.accounts import Account
+from kommo.store.accounts import Account, Accounts, Credentials
 from kommo.store.inbox import Inbox
 from kommo.store.keys import Keys
 from kommo.store.parking import Parking
 from kommo.variables import Secret
 from receiver.installs import disconnecting
-from receiver.installs.calls import Calls
+from receiver.installs.asking import Asking
+from receiver.installs.background import Again, Done
 from receiver.installs.disconnecting import Disconnecting
 from tests.integration.receiver.installs.surroundings import ACCOUNT, CLIENT, SECRET, Visit, Visitor
 from tests.integration.workers.logs import Lines
@@ -65,14 +67,17 @@ Judge = Callable[..., Disconnecting]
 def judge(installed: Visitor, redis: Redis) -> Iterator[Judge]:
     """Make what does the errand, without a thread around it."""
     keys, waker = Keys(), SilentWaker()
-    calls = Calls(installed.settings, installed.accounts, Shared.on(redis, keys))
+    made: list[Asking] = []
 
-    def make(parking: Parking | None = None) -> Disconnecting:
+    def make(parking: Parking | None = None, calls: type[Asking] = Asking, **changes: Any) -> Disconnecting:
+        settings = replace(installed.settings, **changes)
+        made.append(calls(settings, Accounts(settings, redis, keys), Shared.on(redis, keys)))
         given = parking or installed.parking
-        return Disconnecting(installed.accounts, calls, Inbox(redis, keys), given, waker)
+        return Disconnecting(installed.accounts, made[-1], Inbox(redis, keys), given, waker)
 
     yield make
-    calls.rest()
+    for one in made:
+        one.rest()
 
 
 def call(visitor: Visitor, name: str = "client_uuid", **changes: str) -> int:
@@ -194,8 +199,6 @@ class TestATokenThatIsRefused:
         self.disconnect(installed)
         installed.agree()
         assert (stored(installed).state, installed.parking.state(ACCOUNT)) == ("ready", None)
-        later = replace(stored(installed), installed_at=stored(installed).installed_at + 60)
-        installed.accounts.save(later)
         self.disconnect(installed)
         assert len(told(installed)) == 2
 
@@ -242,6 +245,140 @@ class TestAnAnswerThatDecidesNothing:
         judge()(errand)
         assert lines.saying("disconnect call given up: Kommo could not be asked")
         assert stored(installed).state == "ready"
+
+
+class TestWhoseWordItIs:
+    """The account is asked about with the token that is stored, and a renewal has to have been refused by Kommo."""
+
+    def asked(self, visitor: Visitor) -> list[tuple[str, int]]:
+        return [(line["path"], line["status"]) for line in visitor.box.requests()[self.before :]]
+
+    @pytest.fixture(autouse=True)
+    def _before(self, installed: Visitor) -> None:
+        self.before = len(installed.box.requests())
+
+    @pytest.mark.parametrize("state", ["ready", "needs_person"])
+    def test_a_token_that_works_is_kept_whatever_the_account_is_marked_as(
+        self, installed: Visitor, judge: Judge, state: Any
+    ) -> None:
+        installed.accounts.mark(ACCOUNT, state, "a shell had other keys")
+        before = stored(installed)
+        assert isinstance(judge()(disconnecting.hint_errand(ACCOUNT)), Again)
+        assert stored(installed) == before
+        assert (told(installed), self.asked(installed)) == ([], [("/api/v4/account", 200)])
+
+    def test_one_that_is_nearly_over_is_not_renewed_for_a_strangers_call(
+        self, installed: Visitor, judge: Judge
+    ) -> None:
+        installed.accounts.update(replace(stored(installed), expires_at=int(time.time()) + 1))
+        judge()(disconnecting.hint_errand(ACCOUNT))
+        assert self.asked(installed) == [("/api/v4/account", 200)]
+
+    def test_one_that_stays_refused_after_a_renewal_that_was_granted_has_ended(
+        self, installed: Visitor, judge: Judge
+    ) -> None:
+        installed.box.fault(path="/api/v4/account", status=401, times=None)
+        assert judge()(disconnecting.hint_errand(ACCOUNT)) == Done()
+        assert (stored(installed).state, len(told(installed))) == ("disconnected", 1)
+        token = ("/oauth2/access_token", 200)
+        assert self.asked(installed) == [("/api/v4/account", 401), token, ("/api/v4/account", 401)]
+
+    def test_one_that_was_only_over_is_renewed_and_works(self, installed: Visitor, judge: Judge) -> None:
+        installed.box.fault(path="/api/v4/account", status=401, times=1)
+        assert isinstance(judge()(disconnecting.hint_errand(ACCOUNT)), Again)
+        assert (stored(installed).state, told(installed)) == ("ready", [])
+
+    def test_a_renewal_that_fails_for_wrong_keys_says_nothing_of_the_account(
+        self, installed: Visitor, judge: Judge, lines: Lines
+    ) -> None:
+        installed.box.fault(path="/api/v4/account", status=401, times=None)
+        errand = disconnecting.hint_errand(ACCOUNT)
+        assert isinstance(judge(client_secret=Secret("mistyped"))(errand), Again)
+        assert bool(stored(installed).refresh_token)
+        assert told(installed) == []
+        assert lines.saying("disconnect call: Kommo cannot be asked now")
+
+    def test_a_renewal_that_kommo_cannot_do_now_is_tried_again_later(self, installed: Visitor, judge: Judge) -> None:
+        installed.box.fault(path="/api/v4/account", status=401, times=None)
+        installed.box.fault(path="/oauth2/access_token", status=402, times=None)
+        assert isinstance(judge()(disconnecting.hint_errand(ACCOUNT)), Again)
+        assert (bool(stored(installed).refresh_token), told(installed)) == (True, [])
+
+    def test_a_login_that_is_locked_has_not_taken_the_integration_out(self, installed: Visitor, judge: Judge) -> None:
+        body = {"title": "Forbidden", "status": 403, "response": {"error_code": 112}}
+        installed.box.fault(path="/api/v4/account", status=403, body=body, times=None)
+        assert isinstance(judge()(disconnecting.hint_errand(ACCOUNT)), Again)
+        assert (bool(stored(installed).refresh_token), told(installed)) == (True, [])
+
+    def test_an_account_that_needs_a_person_and_was_revoked_has_ended(self, installed: Visitor, judge: Judge) -> None:
+        installed.box.revoke(long_lived=True)
+        installed.accounts.mark(ACCOUNT, "needs_person", "revoked")
+        assert judge()(disconnecting.hint_errand(ACCOUNT)) == Done()
+        assert stored(installed).state == "disconnected"
+
+
+class TestAnAccountThatChangesMeanwhile:
+    def while_asked(self, change: Callable[[], object]) -> type[Asking]:
+        """Calls during whose first refusal something happens."""
+        happened: list[int] = []
+
+        class Interrupted(Asking):
+            def ask(self, credentials: Credentials) -> None:
+                try:
+                    super().ask(credentials)
+                except Unauthorized:
+                    if not happened:
+                        happened.append(1)
+                        change()
+                    raise
+
+        return Interrupted
+
+    def test_by_an_installation_is_left_alone_be_it_within_the_same_second(
+        self, installed: Visitor, judge: Judge
+    ) -> None:
+        installed.box.fault(path="/api/v4/account", status=401, times=1)
+        installed.accounts.update(replace(stored(installed), refresh_token=Secret()))
+        calls = self.while_asked(installed.agree)
+        assert judge(calls=calls)(disconnecting.hint_errand(ACCOUNT)) == Done()
+        assert (stored(installed).state, bool(stored(installed).refresh_token)) == ("ready", True)
+        assert (told(installed), installed.parking.state(ACCOUNT)) == ([], None)
+
+    def test_by_a_renewal_elsewhere_is_asked_again(self, installed: Visitor, judge: Judge) -> None:
+        def renew() -> None:
+            before = stored(installed)
+            installed.accounts.update(replace(before, access_token=Secret(installed.box.token)))
+
+        installed.accounts.update(replace(stored(installed), refresh_token=Secret()))
+        installed.box.fault(path="/api/v4/account", status=401, times=1)
+        result = judge(calls=self.while_asked(renew))(disconnecting.hint_errand(ACCOUNT))
+        assert isinstance(result, Again)
+        assert result.seconds < 5
+        assert (stored(installed).state, told(installed)) == ("ready", [])
+
+    def test_by_an_installation_in_the_very_moment_of_the_end_keeps_the_new_tokens(
+        self, installed: Visitor, judge: Judge, redis: Redis
+    ) -> None:
+        class Interrupted(Parking):
+            def park(self, account_id: int, *given: Any, **named: Any) -> bool:
+                installed.agree()
+                return super().park(account_id, *given, **named)
+
+        installed.box.revoke(long_lived=True)
+        result = judge(parking=Interrupted(redis, Keys()))(disconnecting.hint_errand(ACCOUNT))
+        assert isinstance(result, Again)
+        assert (stored(installed).state, bool(stored(installed).access_token)) == ("ready", True)
+        assert installed.parking.state(ACCOUNT) is None
+
+    def test_and_was_parked_by_a_process_that_died_then_goes_on(self, installed: Visitor, judge: Judge) -> None:
+        installed.parking.park(ACCOUNT, "disconnected", reads_refused=True)
+        judge()(disconnecting.hint_errand(ACCOUNT))
+        assert installed.parking.state(ACCOUNT) is None
+
+    def test_stays_parked_for_what_a_working_token_does_not_end(self, installed: Visitor, judge: Judge) -> None:
+        installed.parking.park(ACCOUNT, "payment")
+        judge()(disconnecting.hint_errand(ACCOUNT))
+        assert installed.parking.state(ACCOUNT) is not None
 
 
 def test_an_account_that_nobody_has_a_token_for_is_nothing_to_ask_about(visitor: Visitor, redis: Redis) -> None:

@@ -1,5 +1,6 @@
 """Errands lie in Redis: known once, done by one at a time, found again after a death."""
 
+import threading
 import time
 from dataclasses import replace
 
@@ -80,6 +81,36 @@ class TestInRedis:
         lasting = [key for key in redis.keys("*") if redis.ttl(key) < 0]
         assert lasting == [b"kommo:{errands}:due"]
 
+    def test_one_may_be_due_later(self, errands: Errands) -> None:
+        errands.add(errand(), after=30)
+        due = errands.next_in()
+        assert due is not None
+        assert 25 < due <= 30
+        assert errands.take() is None
+
+    def test_one_that_has_come_further_is_held_for_as_long_again(self, errands: Errands, redis: Redis) -> None:
+        errands.add(errand())
+        taken = errands.take()
+        assert taken is not None
+        redis.expire("kommo:{errands}:held:test:a", 5)
+        errands.keep(replace(taken, record={"step": 2}))
+        assert redis.ttl("kommo:{errands}:held:test:a") > 5
+        assert errands.look("test:a") == replace(taken, record={"step": 2})
+
+    def test_those_of_a_kind_are_counted_until_they_are_done(self, errands: Errands) -> None:
+        for name in "ab":
+            errands.add(errand(name))
+        errands.add(Errand("other:a", time.time() + 60, {}))
+        assert errands.waiting("test") == 2
+        errands.finish(errand("a"), {"what": "ok"})
+        assert [errands.waiting(kind) for kind in ("test", "other", "none")] == [1, 1, 0]
+
+    def test_a_name_stands_for_the_first_errand_that_claims_it(self, errands: Errands, redis: Redis) -> None:
+        assert errands.claimed("name") is None
+        assert [errands.claim("name", id_, seconds=60) for id_ in ("a", "b", "a")] == [True, False, True]
+        assert errands.claimed("name") == "a"
+        assert 0 < redis.ttl("kommo:{errands}:name:name") <= 60
+
     def test_a_door_lets_so_many_pass_a_minute(self, errands: Errands, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(time, "time", lambda: 1_795_000_000.0)
         assert [errands.passes("door", a_minute=2) for _ in range(4)] == [True, True, False, False]
@@ -108,6 +139,53 @@ class TestInTheBackground:
         done = background.wait("test:a", seconds=10)
         assert done is not None
         assert done.outcome == {"tries": 2}
+
+    def test_one_that_goes_on_at_once_goes_before_those_that_wait(self, errands: Errands) -> None:
+        done: list[str] = []
+
+        def work(given: Errand) -> Done | Again:
+            done.append(given.id)
+            return Done({}) if given.record["step"] == 2 else Again(replace(given, record={"step": 2}), 0)
+
+        for name in "abc":
+            errands.add(errand(name))
+        Background(errands, {"test": work}).poke()
+        wait_for(lambda: not threads_of_errands())
+        assert done == [f"test:{name}" for name in "aabbcc"]
+
+    def test_a_process_does_one_at_a_time(self, errands: Errands) -> None:
+        at_once: list[int] = []
+        lock = threading.Lock()
+
+        def work(_: Errand) -> Done:
+            at_once.append(lock.acquire(blocking=False))
+            time.sleep(0.02)
+            lock.release()
+            return Done({})
+
+        background = Background(errands, {"test": work})
+        for name in "abcd":
+            background.accept(errand(name))
+        wait_for(lambda: not threads_of_errands())
+        assert at_once == [True] * 4
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # it is meant to end so
+    def test_a_thread_that_ends_untimely_is_replaced_by_the_next_poke(self, errands: Errands) -> None:
+        ends = [SystemExit]
+
+        def work(_: Errand) -> Done:
+            if ends:
+                raise ends.pop()
+            return Done({"what": "ok"})
+
+        background = Background(errands, {"test": work})
+        background.accept(errand("a"))
+        wait_for(lambda: not threads_of_errands())
+        background.accept(errand("b"))
+        done = background.wait("test:b", seconds=10)
+        assert done is not None
+        assert done.outcome == {"what": "ok"}
+        errands.finish(errand("a"), None)
 
     def test_a_fault_of_ours_postpones_the_errand_and_does_not_lose_it(self, errands: Errands) -> None:
         def work(_: Errand) -> Done | Again:
