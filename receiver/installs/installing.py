@@ -124,9 +124,9 @@ class Installer:
         stored = stored_account(self.accounts, account_id)
         if stored and stored.state == "ready" and self.accounts.resolved(stored).client_id != integration.client_id:
             return _failed(_noted(errand, account_id=account_id), "other_integration")
-        # Written down before the account is stored: it tells this installation from others, however often that is
-        # repeated, and from one that ended within the same second.
-        installed_at = max(errand.record["at"], stored.installed_at + 1 if stored else 0)
+        # Written down before the account is stored, since it tells this installation from others however often that is
+        # repeated.
+        installed_at = _installed_at(stored, at=errand.record["at"])
         return _next(_noted(errand, step="store", account_id=account_id, installed_at=installed_at))
 
     def _store(self, errand: Errand, integration: Integration, pair: TokenPair) -> Done | Again:
@@ -134,7 +134,8 @@ class Installer:
         bare = _account(account_id, host, integration, installed_at=errand.record["installed_at"])
         if self.accounts.install(with_pair(bare, pair, now=errand.record["at"])):
             _log.info("installed", account=account_id, host=host, integration=integration.client_id)
-        if self.parking.resume(account_id):
+        stored = stored_account(self.accounts, account_id)
+        if stored and stored.state == "ready" and self.parking.resume(account_id):
             self.waker.wake(LOOPS[OUTBOX])
         return _next(_noted(errand, step="webhook"))
 
@@ -172,6 +173,17 @@ class Installer:
     def _pair(self, errand: Errand) -> TokenPair:
         given = self._opened(errand)
         return TokenPair(Secret(given["access_token"]), Secret(given["refresh_token"]), given["expires_in"])
+
+
+def _installed_at(stored: Account | None, *, at: int) -> int:
+    """Give the time of an installation whose code was exchanged at `at`: later than that of the one it replaces.
+
+    One that was stored at that time or since, and has had new tokens since, is not replaced: the pair at hand is the
+    older one, and may be spent.
+    """
+    if stored is None or (stored.installed_at >= at and stored.renewed_at > at):
+        return at
+    return max(at, stored.installed_at + 1)
 
 
 def _account(account_id: int, host: str, integration: Integration, *, installed_at: int) -> Account:

@@ -191,9 +191,13 @@ class TestInTheBackground:
         def work(_: Errand) -> Done | Again:
             raise ZeroDivisionError
 
-        Background(errands, {"test": work}).accept(errand())
+        background = Background(errands, {"test": work})
+        background.accept(errand())
         wait_for(lambda: (errands.next_in() or 0) > 30)
         assert errands.look("test:a") is not None
+        errands.finish(errand(), None)
+        background.poke()
+        wait_for(lambda: not threads_of_errands(), what="the thread has ended")
 
     def test_nothing_is_left_open_when_there_is_nothing_left_to_do(self, errands: Errands) -> None:
         rested: list[int] = []

@@ -73,14 +73,33 @@ class TestAStepThatIsRepeated:
         assert again.record["step"] == "webhook"
         assert stored(visitor).refresh_token == "renewed"
 
+    def test_does_not_do_so_either_when_its_process_had_not_noted_the_time(
+        self, visitor: Visitor, installer: Installer
+    ) -> None:
+        errand = step(installer, begun(visitor, installer))
+        step(installer, step(installer, errand))
+        first = stored(visitor)
+        visitor.accounts.update(replace(first, refresh_token=Secret("renewed"), renewed_at=first.renewed_at + 5))
+        step(installer, step(installer, errand))
+        assert stored(visitor).refresh_token == "renewed"
+
     def test_does_not_bring_back_an_account_that_was_disconnected_since(
         self, visitor: Visitor, installer: Installer
     ) -> None:
         errand = step(installer, step(installer, begun(visitor, installer)))
         step(installer, errand)
         visitor.accounts.mark(ACCOUNT, "disconnected", "gone")
+        visitor.parking.park(ACCOUNT, "disconnected", reads_refused=True)
         step(installer, errand)
         assert (stored(visitor).state, stored(visitor).access_token) == ("disconnected", "")
+        assert visitor.parking.state(ACCOUNT) is not None
+
+    def test_lets_an_account_go_on_that_was_stored_and_not_let_go(self, visitor: Visitor, installer: Installer) -> None:
+        errand = step(installer, step(installer, begun(visitor, installer)))
+        step(installer, errand)
+        visitor.parking.park(ACCOUNT, "token", reads_refused=True)
+        step(installer, errand)
+        assert visitor.parking.state(ACCOUNT) is None
 
     def test_registers_the_webhook_with_the_token_that_the_account_has_by_then(
         self, visitor: Visitor, installer: Installer
