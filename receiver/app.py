@@ -19,8 +19,8 @@ from kommo.store.vault import Vault
 from receiver import health, webhooks
 from receiver.installs import disconnecting, doors, installing
 from receiver.installs.admission import Admission
-from receiver.installs.asking import Asking
 from receiver.installs.background import Background
+from receiver.installs.calls import Calls
 from receiver.installs.errands import Errands
 from receiver.installs.installing import Installer
 from receiver.installs.state import States
@@ -60,7 +60,7 @@ def _installs(settings: Settings, accounts: Accounts, redis: Redis, waker: Waker
     """Put the doors of installations together: requests with short deadlines, errands with patience."""
     keys, calm, errands = Keys(settings.shards), connect(settings.redis_url), Errands(redis)
     stored, shared = Accounts(settings, calm, keys), Shared.on(calm, keys)
-    calls = Asking(settings, stored, shared)
+    calls = Calls(settings, stored, shared)
     admission = Admission(errands, installing.KIND)
     installer = Installer(settings, stored, Vault(settings.token_keys), calls, shared.parking, waker, admission)
     judge = disconnecting.Disconnecting(stored, calls, Inbox(calm, keys), shared.parking, waker)

@@ -10,7 +10,6 @@ from typing import Final
 import structlog
 
 from kommo.api.bulk import BATCH, DEPTH
-from kommo.api.calls import Access
 from kommo.api.turnstile import AccountTurnstile, HeldSlot
 from kommo.api.writes import API
 from kommo.errors import NeedsAttention, SettingsError, StoreUnavailable, TryLater
@@ -26,37 +25,30 @@ IN_FLIGHT: Final = 7
 IN_FLIGHT_IN_ALL: Final = 28
 #: Seconds that an account waits for a slot before others have their turn; how long it waited in all is remembered.
 _PATIENCE_SECONDS: Final = 1.0
-#: Tokens that have ended and are renewed at once, aside from the requests.
-_RENEWALS: Final = 4
 #: Seconds after which an account whose token is being renewed is looked at again.
 _RENEWAL_SECONDS: Final = 0.1
-Acquire = Callable[[], Slot | Wait | None]
 #: Seconds between two looks for work while requests are under way, and the longest wait for what is due in a moment.
 _LINGER_SECONDS: Final = 0.05
 _SOON_MS: Final = 1_000
 #: Seconds after which an account that may not call is looked at again at the latest; what it waits for may come early.
 _HOLD_SECONDS: Final = 60.0
+Acquire = Callable[[], Slot | Wait | None]
 
 
 def flush(runtime: Runtime) -> None:
     """Send the writes that are due."""
-    with (
-        ThreadPoolExecutor(IN_FLIGHT_IN_ALL, thread_name_prefix="flush") as pool,
-        ThreadPoolExecutor(_RENEWALS, thread_name_prefix="renewal") as renewing,
-    ):
-        sender = _Flush(runtime, pool, renewing)
+    with ThreadPoolExecutor(IN_FLIGHT_IN_ALL, thread_name_prefix="flush") as pool:
+        sender = _Flush(runtime, pool)
         serve_accounts(runtime, Loop(QUEUE, sender.serve, linger=sender.linger))
 
 
 class _Flush:
     """One flush loop and the requests it has under way."""
 
-    def __init__(self, runtime: Runtime, pool: ThreadPoolExecutor, renewing: ThreadPoolExecutor) -> None:
+    def __init__(self, runtime: Runtime, pool: ThreadPoolExecutor) -> None:
         self._runtime = runtime
         self._pool = pool
         self._under_way: dict[Future[None], int] = {}
-        self._renewing = renewing
-        self._renewals: dict[int, Future[Access]] = {}
 
     def serve(self, account_id: int, more: int) -> None:
         """Send the account's due writes for one turn, slot by slot; an account that may not call waits."""
@@ -66,12 +58,12 @@ class _Flush:
             if not runtime.outbox.has_work(account_id, company_ms=0):
                 runtime.waits.over(account_id)
                 return
-            if not self._has_access(account_id):
+            if not runtime.clients.is_ready(account_id):
+                # No slot is held while a token is renewed: the renewal needs one itself.
                 runtime.outbox.hold(account_id, seconds=_RENEWAL_SECONDS)
                 return
-            turnstile = runtime.clients.turnstile(account_id, urgent=False)
             waited_ms = runtime.waits.waited_ms(account_id)
-            turnstile = replace(turnstile, waited_ms=waited_ms)
+            turnstile = replace(runtime.clients.turnstile(account_id, urgent=False), waited_ms=waited_ms)
             acquire: Acquire = partial(turnstile.acquire, _PATIENCE_SECONDS)
             if more and waited_ms < HEAD_START_MS:
                 acquire = partial(turnstile.acquire_or_leave, _PATIENCE_SECONDS)
@@ -91,23 +83,6 @@ class _Flush:
             _log.warning("writes wait", account=account_id, seconds=round(seconds, 1), error=str(error))
         self._runtime.waits.over(account_id)
         self._runtime.outbox.hold(account_id, seconds=seconds)
-
-    def _has_access(self, account_id: int) -> bool:
-        """Say whether there is a token to call with; one that has ended is renewed aside, and holds no slot meanwhile.
-
-        Raises what AccountTokens.access raises.
-        """
-        clients = self._runtime.clients
-        renewal = self._renewals.get(account_id)
-        if renewal is None and not clients.has_ended(account_id):
-            clients.access(account_id)
-            return True
-        if renewal is None:
-            self._renewals[account_id] = self._renewing.submit(clients.access, account_id)
-        elif renewal.done():
-            del self._renewals[account_id]
-            renewal.result()
-        return False
 
     def _send_next(self, account_id: int, turnstile: AccountTurnstile, acquire: Acquire) -> bool:
         """Spend a slot on the longest waiting writes; say whether there is more and time for it.

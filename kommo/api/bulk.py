@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from kommo.api.constants import LOST, WON
 from kommo.api.entities import PLURALS
-from kommo.api.writes import API, Change, request_of
+from kommo.api.writes import Change, collection_of, element_of, listed, request_of
 from kommo.errors import RequestError
 
 #: Entities in one request.
@@ -56,7 +56,7 @@ class Batch:
 
         None for an entry that the answer does not mention.
         """
-        items = _items(self.resource, answer)
+        items = listed(answer, self.resource)
         by_id = {str(item["request_id"]): item for item in items if "request_id" in item}
         if not by_id and len(items) == len(self.entries):
             return list(items)
@@ -85,11 +85,11 @@ def pack(chains: Sequence[Sequence[Change]]) -> Batch:
     entries = [entry for number, writes in enumerate(chains) for entry in _entries(number, writes)]
     first = chains[0][0]
     if first.action == "create":
-        return Batch("POST", _collection(first), first.resource, entries)
+        return Batch("POST", collection_of(first), first.resource, entries)
     if len(entries) == 1:
         _, path, _ = request_of(first)
         return Batch("PATCH", path, first.resource, entries, single=True)
-    return Batch("PATCH", _collection(first), first.resource, entries)
+    return Batch("PATCH", collection_of(first), first.resource, entries)
 
 
 def mergeable(before: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
@@ -147,7 +147,7 @@ def _entries(chain: int, writes: Sequence[Change]) -> Iterator[Entry]:
         if write.needs:
             raise RequestError(f"this write waits for others: {', '.join(write.needs)}")
     if writes[0].action == "create":
-        yield from (Entry(_created(write), [(chain, place)]) for place, write in enumerate(writes))
+        yield from (Entry(element_of(write), [(chain, place)]) for place, write in enumerate(writes))
         return
     for places in _same_target(writes):
         group = [writes[place] for place in places]
@@ -168,18 +168,6 @@ def _same_target(writes: Sequence[Change]) -> Iterator[Sequence[int]]:
 def target_of(write: Change) -> object:
     """Return the id of what a patch changes, or the reference to it."""
     return write.item if write.resource == "notes" else write.entity and write.entity.id
-
-
-def _created(write: Change) -> dict[str, Any]:
-    if write.resource == "notes" and write.entity:
-        return {"entity_id": write.entity.id, **write.body}
-    return dict(write.body)
-
-
-def _collection(write: Change) -> str:
-    if write.resource == "notes" and write.entity:
-        return f"{API}/{PLURALS[write.entity.kind]}/notes"
-    return f"{API}/{write.resource}"
 
 
 def merged(bodies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -219,14 +207,3 @@ def _tags_merged(bodies: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
                 last[key] = (operation, tag)
     parts = {operation: [tag for kind, tag in last.values() if kind == operation] for operation in (_ADD, _DELETE)}
     return {operation: tags for operation, tags in parts.items() if tags}
-
-
-def _items(resource: str, answer: object) -> list[dict[str, Any]]:
-    if not isinstance(answer, Mapping):
-        return []
-    embedded = answer.get(_EMBEDDED)
-    listed = embedded.get(resource) if isinstance(embedded, Mapping) else None
-    if not isinstance(listed, list):
-        # One entity may come bare.
-        return [dict(answer)] if "id" in answer else []
-    return [item for item in listed if isinstance(item, dict)]

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 
 import structlog
 
+from kommo.api.address import api_base
 from kommo.api.protocol import Params, Request, build, decipher
 from kommo.api.transport import Transport
 from kommo.errors import Action, ApiError, NeedsAttention, RateLimited, Refused, TryLater
@@ -58,6 +59,11 @@ class Access:
     base_url: str
     token: str = field(repr=False)
 
+    @classmethod
+    def at(cls, subdomain: str, token: str, override: str = "") -> Self:
+        """Give the access to an account by its name or host, or where KOMMO_API_BASE says; raises RequestError."""
+        return cls(api_base(subdomain, override or None), token)
+
 
 class Tokens(Protocol):
     """An account's access, as the fleet knows it now."""
@@ -85,6 +91,40 @@ class FixedAccess:
 
     def renewed(self, refused: Access) -> Access | None:  # noqa: ARG002 - a long-lived token is all there is
         return None
+
+
+#: Told of every request that had a slot: its status (None: no answer), seconds waited for the slot, seconds taken.
+Report = Callable[[Request, int | None, float, float], None]
+
+
+def send_paid(
+    request: Request,
+    transport: Transport,
+    turnstile: Turnstile[Slot],
+    *,
+    patience: float,
+    report: Report,
+    clock: Callable[[], float] = time.monotonic,
+) -> Any:
+    """Send a request once there is a slot for it, and return the parsed answer; raises the ApiError family."""
+    asked = clock()
+    slot = turnstile.acquire(patience)
+    if slot is None:
+        detail = f"no turn within {patience:g} s, nothing was sent"
+        raise RateLimited(detail, method=request.method, path=request.path, code=NO_TURN)
+    began = clock()
+    status: int | None = None
+    try:
+        response = transport.send(request)
+        status = response.status
+        return decipher(request, status, response.headers, response.body)
+    except TryLater as error:
+        # Before the slot is free again, so that nobody slips through in between.
+        turnstile.heed(error, request.method)
+        raise
+    finally:
+        turnstile.release(slot)
+        report(request, status, began - asked, clock() - began)
 
 
 class Caller(Generic[Slot]):
@@ -164,26 +204,11 @@ class Caller(Generic[Slot]):
             raise
 
     def _once(self, request: Request) -> Any:
-        asked = self._clock()
-        slot = self._turnstile.acquire(self._patience)
-        if slot is None:
-            detail = f"no turn within {self._patience:g} s, nothing was sent"
-            raise RateLimited(detail, method=request.method, path=request.path, code=NO_TURN)
-        began = self._clock()
-        status: int | None = None
-        try:
-            response = self._transport.send(request)
-            status = response.status
-            return decipher(request, status, response.headers, response.body)
-        except TryLater as error:
-            # Before the slot is free again, so that nobody slips through in between.
-            self._turnstile.heed(error, request.method)
-            raise
-        finally:
-            self._turnstile.release(slot)
-            self._report(request, status, waited=began - asked, took=self._clock() - began)
+        return send_paid(
+            request, self._transport, self._turnstile, patience=self._patience, report=self._report, clock=self._clock
+        )
 
-    def _report(self, request: Request, status: int | None, *, waited: float, took: float) -> None:
+    def _report(self, request: Request, status: int | None, waited: float, took: float) -> None:
         """One line a call, without query values or bodies; `status` is None when there was no answer."""
         self._log.info(
             "api call",

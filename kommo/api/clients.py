@@ -1,6 +1,5 @@
 """The callers and clients of a process: one connection pool, every account through the fleet's limiter."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,6 +72,10 @@ class Shared:
         """Make the parts on one Redis."""
         return cls(Limiter(redis), Brakes(redis), Parking(redis, keys), Echoes(redis, keys))
 
+    def ways(self, accounts: Accounts) -> Ways:
+        """Give the way through them for whatever credentials."""
+        return Ways(accounts, self.limiter, self.brakes, self.parking)
+
 
 class Clients:
     """Makes clients for accounts; safe for threads."""
@@ -84,7 +87,7 @@ class Clients:
         self._shared = shared
         self._override = api_base_override
         self._transport = transport or HttpTransport()
-        self._ways = Ways(accounts, shared.limiter, shared.brakes, shared.parking)
+        self._ways = shared.ways(accounts)
         self.oauth = OAuth(self._transport, self._ways, api_base_override=api_base_override)
         # Reads under way at the same time, and names that were looked up, are shared by all clients of an account.
         self._sends = PerAccount(lambda account_id: Coalescer(_Lazy(self, account_id)))
@@ -109,33 +112,25 @@ class Clients:
         Raises:
             Unauthorized: there is no token for it.
         """
-        tokens = AccountTokens(self._accounts, self.oauth, account_id, self._override)
-        return Caller(tokens, self._transport, turnstile or self.turnstile(account_id))
+        return Caller(self._tokens(account_id), self._transport, turnstile or self.turnstile(account_id))
+
+    def is_ready(self, account_id: int) -> bool:
+        """Say whether there is a good token for the account; a renewal is begun where it has to be, not waited for.
+
+        Raises what AccountTokens.access raises.
+        """
+        return self._tokens(account_id).is_ready()
 
     def known_turnstile(self, account_id: int) -> AccountTurnstile | None:
         """Give the account's way through the limiter; None when there is no token for it."""
         credentials = self._accounts.credentials(account_id)
-        return self._ways(credentials) if credentials and credentials.token else None
+        return self._ways(credentials) if credentials else None
 
     def careful(self, account_id: int, turnstile: Turnstile[Slot]) -> Caller[Slot]:
         """Make what calls with the account's token as it is: nothing is renewed."""
         credentials = self._credentials(account_id)
-        base = api_base(credentials.subdomain, self._override or None)
-        return Caller(FixedAccess(Access(base, credentials.token)), self._transport, turnstile)
-
-    def access(self, account_id: int) -> Access:
-        """Give the account's access, renewed if it has ended; raises what AccountTokens.access raises."""
-        return AccountTokens(self._accounts, self.oauth, account_id, self._override).access()
-
-    def has_ended(self, account_id: int) -> bool:
-        """Say whether the account's token has ended, so that a renewal has to be waited for."""
-        account = self._accounts.get(account_id)
-        return (
-            account is not None
-            and account.state == "ready"
-            and bool(account.refresh_token)
-            and 0 < account.expires_at <= time.time()
-        )
+        access = Access.at(credentials.subdomain, credentials.token, self._override)
+        return Caller(FixedAccess(access), self._transport, turnstile)
 
     def send(self, account_id: int, call: Call) -> Any:
         """Make a call now; what it writes is known as our own before its webhook can come."""
@@ -152,6 +147,9 @@ class Clients:
 
     def close(self) -> None:
         self._transport.close()
+
+    def _tokens(self, account_id: int) -> AccountTokens[Slot]:
+        return AccountTokens(self._accounts, self.oauth, account_id, self._override)
 
     def _credentials(self, account_id: int) -> Credentials:
         credentials = self._accounts.credentials(account_id)

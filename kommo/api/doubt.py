@@ -13,7 +13,7 @@ from typing import Any, Final
 from kommo.api.entities import PLURALS
 from kommo.api.protocol import Params
 from kommo.api.transport import NO_ANSWER
-from kommo.api.writes import API, Write
+from kommo.api.writes import API, Write, listed
 from kommo.errors import ServerError, Unreachable
 
 #: How far Kommo's clock may be behind ours.
@@ -46,7 +46,7 @@ class Search:
         since = int((self.write.asked_at - _CLOCKS).timestamp())
         ids = [
             item["id"]
-            for item in _items(answer, self.write.resource)
+            for item in listed(answer, self.write.resource)
             if isinstance(item.get("id"), int) and _created(item) >= since and self._is_it(item)
         ]
         return max(ids, default=None)
@@ -71,12 +71,6 @@ def search_for(write: Write) -> Search | None:
     if write.marker is not None:
         return Search(write, path, {"query": write.marker["query"], "order": {"id": "desc"}, "limit": _NEWEST})
     return None
-
-
-def _items(answer: object, resource: str) -> list[Mapping[str, Any]]:
-    embedded = answer.get("_embedded") if isinstance(answer, Mapping) else None
-    listed = embedded.get(resource) if isinstance(embedded, Mapping) else None
-    return [item for item in listed if isinstance(item, Mapping)] if isinstance(listed, list) else []
 
 
 def _created(item: Mapping[str, Any]) -> int:

@@ -6,15 +6,16 @@ rate limit. Nothing is repeated here, and nothing stored.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Generic
 
 import structlog
 
 from kommo.api.address import account_host, api_base
-from kommo.api.calls import NO_TURN, Slot, Turnstile
-from kommo.api.protocol import Request, build, decipher
+from kommo.api.calls import Slot, Turnstile, send_paid
+from kommo.api.protocol import Request, build
 from kommo.api.transport import Transport
-from kommo.errors import RateLimited, RequestError, ServerError, TryLater
+from kommo.errors import RequestError, ServerError
 from kommo.store.accounts import Account, Credentials
 from kommo.variables import Secret
 
@@ -132,25 +133,14 @@ class OAuth(Generic[Slot]):
         return host_of(answer, account)
 
     def _call(self, request: Request, credentials: Credentials) -> Any:
+        # What is refused here, but for what holds up all calls, concerns the tokens and no other call.
         turnstile = self._turnstile(credentials)
-        slot = turnstile.acquire(self._patience)
-        if slot is None:
-            detail = f"no turn within {self._patience:g} s, nothing was sent"
-            raise RateLimited(detail, method=request.method, path=request.path, code=NO_TURN)
-        status: int | None = None
-        try:
-            response = self._transport.send(request)
-            status = response.status
-            return decipher(request, status, response.headers, response.body)
-        except TryLater as error:
-            # What else is refused here concerns the tokens, and no other call.
-            turnstile.heed(error, request.method)
-            raise
-        finally:
-            turnstile.release(slot)
-            _log.info(
-                "token call", method=request.method, path=request.path, status=status, account=credentials.account_id
-            )
+        report = partial(_report, credentials.account_id)
+        return send_paid(request, self._transport, turnstile, patience=self._patience, report=report)
+
+
+def _report(account_id: int, request: Request, status: int | None, _waited: float, _took: float) -> None:
+    _log.info("token call", method=request.method, path=request.path, status=status, account=account_id)
 
 
 def _credentials(account: Account) -> Credentials:

@@ -102,6 +102,20 @@ def request_of(change: Change) -> tuple[str, str, Any]:
     return "PATCH", f"{path}/{_own_id(change)}", dict(change.body)
 
 
+def collection_of(change: Change) -> str:
+    """Return the path that takes an array of such changes; notes of many entities share one."""
+    if change.resource == "notes" and change.entity is not None:
+        return f"{API}/{PLURALS[change.entity.kind]}/notes"
+    return f"{API}/{change.resource}"
+
+
+def element_of(change: Change) -> dict[str, Any]:
+    """Return what stands for a change in such an array."""
+    if change.entity is None:
+        return dict(change.body)
+    return {"entity_id" if change.resource == "notes" else "id": change.entity.id, **change.body}
+
+
 def _collection(change: Change) -> str:
     if change.resource != "notes":
         return f"{API}/{change.resource}"
@@ -120,13 +134,21 @@ def _own_id(change: Change) -> Id:
 
 def result_of(change: Change, answer: object) -> dict[str, Any]:
     """Return the one object of an answer, whether it came bare, in `_embedded`, or not at all (then empty)."""
+    found = listed(answer, change.resource)
+    if found:
+        return found[0]
+    return dict(answer) if isinstance(answer, Mapping) else {}
+
+
+def listed(answer: object, resource: str) -> list[dict[str, Any]]:
+    """Return the objects under `_embedded`, or the one that came bare; none for another shape."""
     if not isinstance(answer, Mapping):
-        return {}
+        return []
     embedded = answer.get("_embedded")
-    listed = embedded.get(change.resource) if isinstance(embedded, Mapping) else None
-    if isinstance(listed, list) and listed and isinstance(listed[0], Mapping):
-        return dict(listed[0])
-    return dict(answer)
+    items = embedded.get(resource) if isinstance(embedded, Mapping) else None
+    if isinstance(items, list):
+        return [dict(item) for item in items if isinstance(item, Mapping)]
+    return [dict(answer)] if "id" in answer else []
 
 
 def pending_in(value: object) -> Iterator[str]:

@@ -54,7 +54,7 @@ class Desk:
     @property
     def ways(self) -> Ways:
         """Give the way through the limits."""
-        return Ways(self.accounts, self.shared.limiter, self.shared.brakes, self.shared.parking)
+        return self.shared.ways(self.accounts)
 
 
 def settings_of_environment(*, need: Sequence[str]) -> Settings:

@@ -22,8 +22,8 @@ from kommo.store.inbox import Delivery, Inbox
 from kommo.store.outbox import QUEUE as OUTBOX
 from kommo.store.parking import Parking
 from kommo.variables import Secret
-from receiver.installs.asking import Asking
 from receiver.installs.background import Again, Done
+from receiver.installs.calls import Calls
 from receiver.installs.errands import Errand
 
 _log = structlog.get_logger(__name__)
@@ -64,7 +64,7 @@ class Disconnecting:
     """Does the errands of hints."""
 
     accounts: Accounts
-    calls: Asking
+    calls: Calls
     inbox: Inbox
     parking: Parking
     waker: Waker

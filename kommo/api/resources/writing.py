@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from kommo.api.bounds import BATCH_ADVISED, check_batch, portions
-from kommo.api.entities import PLURALS, Reference
+from kommo.api.entities import Reference
 from kommo.api.pages import Json, Send, embedded
-from kommo.api.writes import API, Change, request_of, result_of
+from kommo.api.writes import Change, collection_of, element_of, request_of, result_of
 from kommo.errors import KommoError, RequestError, ServerError
 
 
@@ -33,10 +33,10 @@ class Writer:
         """
         check_batch(batch)
         placed: dict[tuple[Literal["POST", "PATCH"], str], list[int]] = {}
-        items = [_item(change) for change in changes]
+        items = [_element(change) for change in changes]
         for position, change in enumerate(changes):
             method: Literal["POST", "PATCH"] = "POST" if change.action == "create" else "PATCH"
-            placed.setdefault((method, _collection(change)), []).append(position)
+            placed.setdefault((method, collection_of(change)), []).append(position)
         answers: dict[int, Json] = {}
         for (method, path), positions in placed.items():
             part = [items[position] for position in positions]
@@ -45,21 +45,10 @@ class Writer:
         return [answers[position] for position in range(len(changes))]
 
 
-def _collection(change: Change) -> str:
-    if change.resource == "notes" and change.entity is not None:
-        return f"{API}/{PLURALS[change.entity.kind]}/notes"
-    return f"{API}/{change.resource}"
-
-
-def _item(change: Change) -> Json:
-    """The element that stands for a change in an array."""
-    # What waits for others is refused here, before anything is sent.
+def _element(change: Change) -> Json:
+    """What stands for a change in an array; what waits for others is refused before anything is sent."""
     request_of(change)
-    body = dict(change.body)
-    if change.entity is None:
-        return body
-    name = "entity_id" if change.resource == "notes" else "id"
-    return {name: change.entity.id, **body}
+    return element_of(change)
 
 
 def send_many(

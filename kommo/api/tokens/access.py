@@ -10,7 +10,6 @@ from typing import Final, Generic, TypeVar
 
 import structlog
 
-from kommo.api.address import api_base
 from kommo.api.calls import NO_TURN, Access, Slot
 from kommo.api.oauth import OAuth
 from kommo.api.tokens import background
@@ -20,7 +19,7 @@ from kommo.api.tokens.renewal import LEASE_SECONDS, TRIES, Renewal
 from kommo.api.transport import NOT_SENT
 from kommo.errors import AccessEnded, StoreUnavailable, TryLater, Unauthorized, Unreachable
 from kommo.store.accounts import Account, Accounts
-from kommo.store.renewals import Lock
+from kommo.store.renewals import Lock, Pause
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -76,6 +75,27 @@ class AccountTokens(Generic[Slot]):
                 self._begin_early(account)
         return self._access(account)
 
+    def is_ready(self) -> bool:
+        """Say whether there is a good token; begins to renew one that is about to end, or has ended, and does not wait.
+
+        Raises what `access` raises.
+        """
+        account = self.accounts.get(self.account_id)
+        if account is None:
+            self._of_environment()
+            return True
+        self._checked(account)
+        now = self.clock()
+        if not account.refresh_token or not is_nearly_over(account, now=now):
+            return True
+        good = account.expires_at > now
+        if not good:
+            self._check_client(account)
+        self._begin_early(account)
+        if not good and (pause := self.accounts.renewals.pause(self.account_id)) and pause.seconds:
+            self._check_pause(pause, time.monotonic())
+        return good
+
     def renewed(self, refused: Access) -> Access | None:
         """Give what to try after an answer 401 or a redirect; None when there is nothing new.
 
@@ -113,10 +133,10 @@ class AccountTokens(Generic[Slot]):
                 "KOMMO_ACCOUNT_ID and KOMMO_ACCESS_TOKEN"
             )
             raise Unauthorized(detail, method="any call to", path=f"account {self.account_id}")
-        return Access(api_base(own.subdomain, self.api_base_override or None), own.token)
+        return Access.at(own.subdomain, own.token, self.api_base_override)
 
     def _access(self, account: Account) -> Access:
-        return Access(api_base(account.subdomain, self.api_base_override or None), account.access_token)
+        return Access.at(account.subdomain, account.access_token, self.api_base_override)
 
     def _checked(self, account: Account) -> Account:
         if account.state != "ready":
@@ -183,8 +203,8 @@ class AccountTokens(Generic[Slot]):
             current = self._current()
             if current.access_token != seen.access_token:
                 return current
-            if taken is Lock.PAUSED:
-                self._check_pause(ends)
+            if taken is Lock.PAUSED and (pause := self.accounts.renewals.pause(self.account_id)):
+                self._check_pause(pause, ends)
             if taken is not Lock.MOVED:
                 if time.monotonic() >= ends:
                     raise self._not_sent(f"its token is being renewed, and was not within {self.wait:g} s")
@@ -215,11 +235,8 @@ class AccountTokens(Generic[Slot]):
             raise self._not_sent(f"its token could not be renewed within {self.wait:g} s")
         return came.result()
 
-    def _check_pause(self, ends: float) -> None:
+    def _check_pause(self, pause: Pause, ends: float) -> None:
         """Raise when the next renewal comes too late for this call."""
-        pause = self.accounts.renewals.pause(self.account_id)
-        if pause is None:
-            return
         if pause.fault and pause.seconds:
             raise client_refused(pause.fault, self.account_id, after=pause.seconds)
         if time.monotonic() + pause.seconds >= ends:

@@ -19,8 +19,8 @@ from kommo.store.keys import Keys
 from kommo.store.parking import Parking
 from kommo.variables import Secret
 from receiver.installs import disconnecting
-from receiver.installs.asking import Asking
 from receiver.installs.background import Again, Done
+from receiver.installs.calls import Calls
 from receiver.installs.disconnecting import Disconnecting
 from tests.integration.receiver.installs.surroundings import ACCOUNT, CLIENT, SECRET, Visit, Visitor
 from tests.integration.workers.logs import Lines
@@ -67,9 +67,9 @@ Judge = Callable[..., Disconnecting]
 def judge(installed: Visitor, redis: Redis) -> Iterator[Judge]:
     """Make what does the errand, without a thread around it."""
     keys, waker = Keys(), SilentWaker()
-    made: list[Asking] = []
+    made: list[Calls] = []
 
-    def make(parking: Parking | None = None, calls: type[Asking] = Asking, **changes: Any) -> Disconnecting:
+    def make(parking: Parking | None = None, calls: type[Calls] = Calls, **changes: Any) -> Disconnecting:
         settings = replace(installed.settings, **changes)
         made.append(calls(settings, Accounts(settings, redis, keys), Shared.on(redis, keys)))
         given = parking or installed.parking
@@ -318,11 +318,11 @@ class TestWhoseWordItIs:
 
 
 class TestAnAccountThatChangesMeanwhile:
-    def while_asked(self, change: Callable[[], object]) -> type[Asking]:
+    def while_asked(self, change: Callable[[], object]) -> type[Calls]:
         """Calls during whose first refusal something happens."""
         happened: list[int] = []
 
-        class Interrupted(Asking):
+        class Interrupted(Calls):
             def ask(self, credentials: Credentials) -> None:
                 try:
                     super().ask(credentials)
