@@ -22,26 +22,21 @@ KommoError
     │       └── Overloaded    504: too much in one request
     ├── NeedsAttention        the same call works again once a person or a new token has helped; 3xx
     │   ├── Unauthorized      401
-    │   │   └── AccessEnded   401 that no new token mends: revoked, locked, removed user, address not allowed
+    │   │   ├── AccessEnded   401 that no new token mends: revoked, locked, removed user, address not allowed
+    │   │   └── ClientRefused  no renewal with the keys there are; nothing was sent
     │   └── PaymentRequired   402
     └── Refused               the same call will never work; any other 4xx
         ├── BadRequest        400, 422
         ├── Forbidden         403 in JSON: a missing right or scope; a feature that the account lacks
         ├── NotFound          404
         └── NotAllowed        405
-
-Retry and Reject are not errors but a handler's words: "again, later" and "never again".
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
-
-#: Seconds that a handler may ask to wait at most: 30 days.
-LONGEST_RETRY: Final = 30 * 24 * 3600
 
 
 class KommoError(Exception):
@@ -230,6 +225,15 @@ class AccessEnded(Unauthorized):
     remedy = "A person has to install the integration again, or give the account a new token: kommo accounts"
 
 
+class ClientRefused(Unauthorized):
+    """A token is not renewed for something that is to be mended here: client id, secret, redirect or address.
+
+    `status` is None, since nothing was said about the account, and what is parked for a 401 need not be for this.
+    """
+
+    remedy = "Check KOMMO_CLIENT_ID, KOMMO_CLIENT_SECRET and KOMMO_REDIRECT_URI, or the account's own: kommo accounts"
+
+
 class PaymentRequired(NeedsAttention):
     """402: the account's subscription has ended."""
 
@@ -365,32 +369,3 @@ def treatment_of(status: int | None, signs: Collection[str] = ()) -> Treatment:
 def named(error: BaseException) -> str:
     """Say an error in one line, its kind first."""
     return f"{type(error).__name__}: {error}"
-
-
-def _seconds(after: object) -> float:
-    seconds = after.total_seconds() if isinstance(after, timedelta) else after
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_RETRY:
-        raise ValueError(f"Retry(after=): a timedelta, or seconds, from 0 to 30 days, not {after!r:.80}")
-    return float(seconds)
-
-
-class Retry(Exception):
-    """Raised by a handler: run it again later. Not an error, and not logged as one.
-
-    `after` is a timedelta or seconds, 30 days at most (else ValueError); without it the usual backoff decides. It shows
-    in `event.attempt` but does not use up the handler's `attempts=`, which are for failures: a handler that waits stops
-    itself by `event.attempt`.
-    """
-
-    def __init__(self, reason: str = "", *, after: timedelta | float | None = None) -> None:
-        self.reason = reason
-        self.after = None if after is None else _seconds(after)
-        super().__init__(reason or "the handler asked to run again")
-
-
-class Reject(Exception):
-    """Raised by a handler: give up on this event at once. It becomes a dead letter with the reason."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)

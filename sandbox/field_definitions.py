@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sandbox.custom_fields import CustomField, Enum
-from sandbox.problems import Fault, missing, not_a_choice, wrong_type
+from sandbox.problems import Fault, missing, mistyped, not_a_choice, wrong_type
 from sandbox.state import Json, State
 
 TYPES = frozenset(
@@ -34,9 +34,7 @@ def creation_faults(item: Json) -> Iterator[Fault]:
 
 def faults(item: Json) -> Iterator[Fault]:
     """Yield what has another type than it should."""
-    for name, wanted, told in (("name", str, "string"), ("code", str, "string"), ("sort", int, "int")):
-        if item.get(name) is not None and not isinstance(item[name], wanted):
-            yield wrong_type(name, told)
+    yield from mistyped(item, name=str, code=str, sort=int)
     enums = item.get("enums") or []
     if not isinstance(enums, list) or not all(_is_choice(one) for one in enums):
         yield wrong_type("enums", "array")

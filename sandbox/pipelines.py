@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sandbox.directory import LOST, WON, Pipeline, Stage
-from sandbox.problems import ApiError, Fault, missing, not_a_choice, wrong_type
+from sandbox.problems import ApiError, Fault, missing, mistyped, not_a_choice
 from sandbox.state import Json, State
 
 MAX_PIPELINES = 50
@@ -29,9 +29,7 @@ def faults(item: Json, *, new: bool, color: str | None = None) -> Iterator[Fault
     """Yield what is wrong with a pipeline or a stage; the present `color` of a stage may always be sent back."""
     if new and item.get("name") is None:
         yield missing("name")
-    for name, wanted, told in (("name", str, "string"), ("sort", int, "int")):
-        if item.get(name) is not None and not isinstance(item[name], wanted):
-            yield wrong_type(name, told)
+    yield from mistyped(item, name=str, sort=int)
     if item.get("color") is not None and item["color"] not in (COLORS | {color}):
         yield not_a_choice("color")
     for index, stage in enumerate((item.get("_embedded") or {}).get("statuses") or ()):

@@ -3,7 +3,7 @@
 Source: https://developers.kommo.com/docs/response-codes and the API reference.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sandbox.pages import Page, problem_page
@@ -72,6 +72,17 @@ def missing(path: str) -> Fault:
 def wrong_type(path: str, wanted: str) -> Fault:
     """Return the fault of a value of another type."""
     return Fault(path, "InvalidType", f"This value should be of type {wanted}.")
+
+
+#: What the service calls the types that it asks for.
+_TYPE_NAMES = {str: "string", int: "int", dict: "array", list: "array"}
+
+
+def mistyped(item: Mapping[str, Any], **wanted: type) -> Iterator[Fault]:
+    """Yield the fields of an item that are given and have another type than they should."""
+    for name, kind in wanted.items():
+        if item.get(name) is not None and not isinstance(item[name], kind):
+            yield wrong_type(name, _TYPE_NAMES[kind])
 
 
 def too_long(path: str, limit: int) -> Fault:

@@ -9,12 +9,13 @@ from typing import Any, Final
 import structlog
 
 from kommo.api.calls import NO_TURN
-from kommo.errors import ApiError, NeedsAttention, Refused, Reject, RequestError, Retry, TryLater, named
+from kommo.errors import ApiError, NeedsAttention, Refused, RequestError, TryLater, named
 from kommo.hooks.events import Event
 from kommo.router import Handler
 from kommo.store.chains import Lease
 from kommo.store.dead import DeadLetter
 from kommo.store.lanes import Verb
+from kommo.verdicts import Reject, Retry
 from workers.backoff import backoff_ms
 
 _log = structlog.get_logger(__name__)

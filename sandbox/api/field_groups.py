@@ -17,7 +17,7 @@ from sandbox.api.answers import (
     written,
 )
 from sandbox.listing import page_of
-from sandbox.problems import ApiError, Fault, missing, not_found, wrong_type
+from sandbox.problems import ApiError, Fault, missing, mistyped, not_found
 from sandbox.state import Json
 from sandbox.validation import RequestId, check, items_of, request_id
 
@@ -71,9 +71,7 @@ def _creation_faults(item: Json) -> Iterator[Fault]:
 
 
 def _faults(item: Json) -> Iterator[Fault]:
-    for name, wanted, told in (("name", str, "string"), ("sort", int, "int"), ("fields", list, "array")):
-        if item.get(name) is not None and not isinstance(item[name], wanted):
-            yield wrong_type(name, told)
+    yield from mistyped(item, name=str, sort=int, fields=list)
 
 
 def _add(kind: str, item: Json, number: RequestId) -> Json:

@@ -1,7 +1,6 @@
 """The tree of errors: what each carries, in its sentence and as attributes, and the words of a handler."""
 
 import re
-from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -9,7 +8,6 @@ from hypothesis import strategies as st
 
 from kommo import errors
 from kommo.errors import (
-    LONGEST_RETRY,
     AccessEnded,
     Action,
     ApiError,
@@ -20,8 +18,6 @@ from kommo.errors import (
     Overloaded,
     RateLimited,
     Refused,
-    Reject,
-    Retry,
     ServerError,
     SettingsError,
     TryLater,
@@ -116,23 +112,3 @@ def test_all_mistakes_of_the_environment_are_said_at_once():
 
 def test_an_error_is_named_by_its_kind():
     assert named(BadRequest("no", method="GET", path="/x")) == f"BadRequest: GET /x: no. {BadRequest.remedy}"
-
-
-@pytest.mark.parametrize(
-    ("after", "seconds"), [(None, None), (0, 0.0), (90, 90.0), (timedelta(days=30), LONGEST_RETRY)]
-)
-def test_a_handler_may_wait_up_to_thirty_days(after, seconds):
-    assert Retry("busy", after=after).after == seconds
-
-
-@pytest.mark.parametrize("after", [-1, True, "5", LONGEST_RETRY + 1, float("nan"), timedelta(days=31)])
-def test_a_wait_that_makes_no_sense_is_refused(after):
-    with pytest.raises(ValueError, match="30 days"):
-        Retry(after=after)
-
-
-def test_the_words_of_a_handler_are_no_errors_of_this_project_and_keep_their_reason():
-    assert (Retry("busy").reason, Reject("spam").reason) == ("busy", "spam")
-    assert str(Retry()) == "the handler asked to run again"
-    assert not isinstance(Retry(), KommoError)
-    assert not isinstance(Reject("spam"), KommoError)

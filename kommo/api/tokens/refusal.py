@@ -1,15 +1,6 @@
 """What Kommo's refusal to renew a token means: for the account, or only for the keys that it was asked with."""
 
-from kommo.errors import ApiError, BadRequest, NotFound, Unauthorized
-
-
-class ClientRefused(Unauthorized):
-    """A token is not renewed for something that is to be mended here: client id, secret, redirect or address.
-
-    `status` is None, since nothing was said about the account, and what is parked for a 401 need not be for this.
-    """
-
-    remedy = "Check KOMMO_CLIENT_ID, KOMMO_CLIENT_SECRET and KOMMO_REDIRECT_URI, or the account's own: kommo accounts"
+from kommo.errors import ApiError, BadRequest, ClientRefused, NotFound, Unauthorized
 
 
 def fault_of(error: ApiError) -> str:

@@ -21,11 +21,12 @@ from kommo.api.calls import Slot
 from kommo.api.oauth import PATIENCE_SECONDS, OAuth, TokenPair
 from kommo.api.tokens.keeping import Keeping
 from kommo.api.tokens.pairs import with_pair
-from kommo.api.tokens.refusal import ClientRefused, client_refused, fault_of
+from kommo.api.tokens.refusal import client_refused, fault_of
 from kommo.api.transport import DEADLINE_SECONDS
 from kommo.errors import (
     AccessEnded,
     ApiError,
+    ClientRefused,
     NeedsAttention,
     NotFound,
     PaymentRequired,

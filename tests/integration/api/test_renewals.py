@@ -12,10 +12,10 @@ from redis import Redis
 from kommo.api.calls import Access, Caller
 from kommo.api.tokens import keeping
 from kommo.api.tokens.access import AccountTokens
-from kommo.api.tokens.refusal import ClientRefused
 from kommo.api.transport import HttpTransport
 from kommo.errors import (
     AccessEnded,
+    ClientRefused,
     PaymentRequired,
     ServerError,
     StoreUnavailable,

@@ -18,10 +18,10 @@ from kommo.api.calls import Access, Caller
 from kommo.api.doubt import may_be_done
 from kommo.api.tokens import background
 from kommo.api.tokens.access import AccountTokens
-from kommo.api.tokens.refusal import ClientRefused
 from kommo.api.transport import NOT_SENT, HttpTransport
 from kommo.errors import (
     AccessEnded,
+    ClientRefused,
     ServerError,
     Unauthorized,
     Unreachable,

@@ -18,9 +18,7 @@ from kommo.errors import (
     NotFound,
     PaymentRequired,
     RateLimited,
-    Reject,
     RequestError,
-    Retry,
     ServerError,
     Unauthorized,
     Unreachable,
@@ -29,6 +27,7 @@ from kommo.hooks.events import Event
 from kommo.router import Router
 from kommo.store.connection import connect, now_ms
 from kommo.store.server import PrivateServer
+from kommo.verdicts import Reject, Retry
 from tests.integration.workers.conftest import ACCOUNT, MakeWorker, Worker, lead_updated
 from tests.integration.workers.logs import Lines
 from tests.waiting import wait_for

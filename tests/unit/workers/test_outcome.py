@@ -13,9 +13,7 @@ from kommo.errors import (
     NotFound,
     PaymentRequired,
     RateLimited,
-    Reject,
     RequestError,
-    Retry,
     ServerError,
     Unauthorized,
     Unreachable,
@@ -23,6 +21,7 @@ from kommo.errors import (
 from kommo.hooks.events import Event
 from kommo.router import Handler
 from kommo.store.chains import Lease
+from kommo.verdicts import Reject, Retry
 from tests.integration.workers.logs import logged
 from workers.outcome import crashed, ending_of, gone, not_here
 
