@@ -5,6 +5,8 @@ Nothing here reads `os.environ`; whoever composes a process passes it in.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Final, cast
 
 from marshmallow import ValidationError
@@ -21,10 +23,8 @@ _MISSING: Final = {
 #: Variables that this release does not read but that may stand in an environment prepared for another one.
 _RESERVED: Final = frozenset(
     {
-        "KOMMO_SPOOL_DIR",
         "KOMMO_ADMIN_TOKEN",
         "KOMMO_CHANNEL_SECRET",
-        "KOMMO_TRUSTED_PROXIES",
         "KOMMO_ALERT_URL",
         # Read by `kommo accounts`.
         "KOMMO_ACCOUNT_SECRET",
@@ -57,6 +57,10 @@ class Settings:
     egress: str = "default"
     retention: int = 3 * 24 * 3600
     retention_bytes: int = 256 * 1024**2
+    #: Where deliveries lie while Redis is away; relative to the folder in which the receiver runs.
+    spool_dir: Path = Path("spool")
+    #: Whose X-Forwarded-For is believed.
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     shards: int = 1
     #: A sentence for each variable that looks like ours and is not, for a warning at the start.
     unknown: tuple[str, ...] = ()

@@ -3,6 +3,8 @@
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
@@ -131,6 +133,16 @@ def limits(text: str) -> Mapping[str, int]:
     return MappingProxyType(result)
 
 
+def proxies(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Read the addresses and networks of proxies."""
+    try:
+        return tuple(ip_network(name) for name in _listed(text))
+    except ValueError:
+        raise ValidationError(
+            "names what is no address or network: write 10.0.0.5 or 10.0.0.0/8, with commas between them"
+        ) from None
+
+
 def _listed(text: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(",") if part.strip())
     if not names:
@@ -162,6 +174,8 @@ class Variables(Schema):
     egress = fields.Function(deserialize=str)
     retention = fields.Function(deserialize=duration)
     retention_bytes = fields.Function(deserialize=size)
+    spool_dir = fields.Function(deserialize=Path)
+    trusted_proxies = fields.Function(deserialize=proxies)
     shards = fields.Function(deserialize=whole(1, 1024))
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:

@@ -20,7 +20,7 @@ from kommo.store.accounts import Credentials
 from kommo.store.vault import new_key
 from kommo.variables import Secret
 from receiver.cli.accounts_table import moment, table_of
-from receiver.cli.desk import Desk, opened, settings_of_environment
+from kommo.cli.desk import Desk, opened, settings_of_environment
 from receiver.cli.rotation import Rotation
 from receiver.installs.calls import account_number
 

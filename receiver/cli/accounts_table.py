@@ -12,7 +12,7 @@ from kommo.store.accounts import Credentials
 from kommo.store.brakes import ScopeState
 from kommo.store.parking import Parked
 from kommo.store.renewals import Pause
-from receiver.cli.desk import Desk
+from kommo.cli.desk import Desk
 
 #: Seconds before its end from which a long-lived token is warned of.
 WARN_SECONDS = 48 * 3600

@@ -13,7 +13,7 @@ from kommo.errors import KommoError, NotFound, SettingsError
 from kommo.hooks.signature import webhook_url
 from kommo.store.accounts import Account, Credentials
 from kommo.variables import Secret
-from receiver.cli.desk import Desk, told
+from kommo.cli.desk import Desk, told
 
 
 class RotationStopped(KommoError):

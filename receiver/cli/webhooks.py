@@ -15,7 +15,7 @@ from kommo.errors import SettingsError
 from kommo.hooks.signature import webhook_url
 from kommo.store.accounts import Credentials
 from kommo.variables import Secret
-from receiver.cli.desk import Desk, opened, settings_of_environment
+from kommo.cli.desk import Desk, opened, settings_of_environment
 
 #: What the commands need beside Redis, and what it is for; a stored account may have a client of its own.
 _NEEDED: Final = ("REDIS_URL", "KOMMO_CLIENT_ID", "KOMMO_CLIENT_SECRET")
