@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup redis demo test check bench format lock clean
+.PHONY: help setup redis proxy demo test check bench format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -19,7 +19,7 @@ setup: $(READY) redis ## Make .venv with the exact versions of requirements.lock
 demo: $(READY) $(if $(REDIS_URL),,redis) ## Play a day at a small company: Redis, sandbox, receiver, two workers and beat, all local
 	$(BIN)/kommo demo $(ARGS)
 
-test: setup ## Run all tests
+test: setup proxy ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: setup ## Lint, check types, check that imports point down
@@ -45,6 +45,9 @@ clean: ## Remove .venv and every cache
 $(READY): requirements.lock setup.cfg pyproject.toml
 	@PYTHON="$(PYTHON)" sh deploy/venv.sh $(VENV)
 	@touch $@
+
+proxy:
+	@sh deploy/nginx.sh
 
 redis: $(READY)
 	@sh deploy/redis-server.sh $(BIN)

@@ -9,8 +9,9 @@ from kommo.settings import Settings
 from receiver.app import NEEDED
 
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
-# Threads, because a request waits only for Redis: 43 % more answers than as many single-threaded processes here.
-worker_class = "gthread"
+# Threads, because a request waits only for Redis: 43 % more answers than as many single-threaded processes here. Ours
+# gives a thread to a request that is there, and not to one that comes.
+worker_class = "receiver.gunicorn_worker.BufferingWorker"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 threads = 8
 # Kommo waits 2 s. A worker that has not even reported for 15 s is stuck.

@@ -1,0 +1,233 @@
+"""gunicorn's threads worker, made fit to stand in the open: a request takes a thread when all of it is there.
+
+The original gives each connection a thread that waits for its bytes, and closes connections on the thread that accepts
+them, waiting up to 2 s for the other side. A few clients that never finish, or never hang up, then keep everybody else
+waiting. Here the bytes are gathered and the connections closed by the loop that accepts them, which never waits.
+"""
+
+import selectors
+import socket
+import struct
+import time
+from functools import partial
+from typing import Any, Final
+
+from gunicorn.util import close as close_socket
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from receiver.framing import Arriving, Progress
+
+#: Seconds in which a whole request has to arrive. Kommo itself waits 2 s for the answer.
+REQUEST_SECONDS: Final = 10.0
+#: The same while the worker stops.
+_STOP_SECONDS: Final = 2.0
+#: Seconds for which a connection that was answered before all of its request had come is read on.
+_LINGER_SECONDS: Final = 2.0
+#: How many of them there may be; then the oldest is closed.
+_LINGERING: Final = 500
+#: Bytes that unfinished requests may have in memory; then the oldest of them has to go.
+HELD_BYTES: Final = 64 * 1024 * 1024
+#: Connections that are accepted before others are looked after.
+_ACCEPT_AT_ONCE: Final = 4
+_RECEIVED: Final = 64 * 1024
+#: Seconds that a thread waits for bytes of a request that is refused unread, and for a client to take its answer.
+_READ_WAIT: Final = 0.05
+_WRITE_WAIT: Final = 2.0
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_HEAD_TOO_LONG: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+)
+
+
+class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
+    """A connection, and the request that arrives on it."""
+
+    def __init__(self, worker: "BufferingWorker", sock: socket.socket, client: Any, server: Any) -> None:
+        super().__init__(worker.cfg, sock, client, server)
+        # Not asked for by the thread any more: it gets the connection with all that it is to read.
+        self.data_ready = True
+        self.arriving = Arriving()
+        self.deadline = 0.0
+        self.is_whole = False
+        self._worker = worker
+
+    def begin(self) -> None:
+        """Expect a request; the one before may have been followed by some of it."""
+        self.arriving = Arriving()
+        self.deadline = 0.0
+        self.is_whole = False
+
+    def pull(self) -> Progress | None:
+        """Read what is there; None when the other side has hung up."""
+        held = self.parser.unreader.take_buffered() if self.parser is not None else b""
+        try:
+            data = held or self.sock.recv(_RECEIVED)
+        except BlockingIOError:
+            return Progress.MORE
+        except OSError:
+            return None
+        return self.arriving.feed(data) if data else None
+
+    def init(self) -> None:
+        """Give the parser what has arrived; called by the thread that handles the request."""
+        super().init()
+        if self.arriving.data:
+            self.parser.unreader.unread(bytes(self.arriving.data))
+            self.arriving = Arriving()
+
+    def close(self, graceful: bool = False) -> None:
+        """Close at once, unless bytes may still come: the answer would be lost with them."""
+        if graceful and not self.is_whole:
+            self._worker.linger(self.sock)
+        else:
+            close_socket(self.sock)
+
+
+class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """The worker class of deploy/gunicorn.conf.py."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: Connections whose request has not come wholly, the oldest first.
+        self.unfinished: dict[Connection, None] = {}
+        self._held = 0
+        self._lingering: dict[socket.socket, float] = {}
+
+    def accept(self, listener: socket.socket) -> None:
+        """Accept some connections, and look at once whether their requests are there."""
+        if self.cfg.is_ssl:
+            super().accept(listener)
+            return
+        for _ in range(_ACCEPT_AT_ONCE):
+            try:
+                sock, client = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            self.nr_conns += 1
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(_WRITE_WAIT))
+            self.enqueue_req(Connection(self, sock, client, listener.getsockname()))
+        if self.nr_conns >= self.worker_connections and self.unfinished:
+            self._end(next(iter(self.unfinished)), _TOO_SLOW)
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Hand a connection to a thread once its next request is there."""
+        if not isinstance(conn, Connection):
+            super().enqueue_req(conn)
+            return
+        conn.begin()
+        conn.sock.setblocking(False)
+        progress = conn.pull()
+        if progress is Progress.MORE:
+            conn.deadline = time.monotonic() + REQUEST_SECONDS
+            self.unfinished[conn] = None
+            self._held += len(conn.arriving.data)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_more, conn))
+            self._encourage(conn)
+        else:
+            self._go_on(conn, progress)
+
+    def linger(self, sock: socket.socket) -> None:
+        """Say that nothing more will be sent, and read what still comes for a while, beside everything else."""
+        try:
+            sock.shutdown(socket.SHUT_WR)
+            sock.setblocking(False)
+            self.poller.register(sock, selectors.EVENT_READ, self._on_lingering)
+        except (OSError, ValueError):
+            close_socket(sock)
+            return
+        if len(self._lingering) >= _LINGERING:
+            self._let_go(next(iter(self._lingering)))
+        self._lingering[sock] = time.monotonic() + _LINGER_SECONDS
+
+    def murder_pending(self) -> None:
+        """End what has waited too long; gunicorn calls it in each round of its loop."""
+        super().murder_pending()
+        now = time.monotonic()
+        patience = 0.0 if self.alive else REQUEST_SECONDS - _STOP_SECONDS
+        while self.unfinished and (oldest := next(iter(self.unfinished))).deadline - patience <= now:
+            self._end(oldest, _TOO_SLOW if oldest.arriving.data else b"")
+        while self._lingering and (ended := next(iter(self._lingering))) and self._lingering[ended] <= now:
+            self._let_go(ended)
+
+    def _on_more(self, conn: Connection, _: Any) -> None:
+        before = len(conn.arriving.data)
+        progress = conn.pull()
+        self._held += len(conn.arriving.data) - before
+        if progress is not Progress.MORE:
+            self._forget(conn)
+            self._go_on(conn, progress)
+            return
+        self._encourage(conn)
+        while self._held > HELD_BYTES:
+            self._end(next(iter(self.unfinished)), _TOO_SLOW)
+
+    def _go_on(self, conn: Connection, progress: Progress | None) -> None:
+        """Do with a connection what is to be done once nothing more is waited for."""
+        if progress is None:
+            self._drop(conn)
+        elif progress is Progress.HEAD_TOO_LONG:
+            self._refuse(conn, _HEAD_TOO_LONG)
+        else:
+            conn.is_whole = progress is Progress.WHOLE
+            if not conn.is_whole:
+                conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(_READ_WAIT))
+            super().enqueue_req(conn)
+
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        """A request that was refused unread ends its connection: the rest of it is not waited for."""
+        if isinstance(conn, Connection) and not conn.is_whole:
+            return False
+        return bool(super()._keepalive_after(conn, keepalive))
+
+    def _encourage(self, conn: Connection) -> None:
+        if conn.arriving.expects_continue:
+            conn.arriving.expects_continue = False
+            _send(conn.sock, _CONTINUE)
+
+    def _end(self, conn: Connection, answer: bytes) -> None:
+        self._forget(conn)
+        self._refuse(conn, answer)
+
+    def _refuse(self, conn: Connection, answer: bytes) -> None:
+        _send(conn.sock, answer)
+        self.nr_conns -= 1
+        conn.close(graceful=True)
+
+    def _drop(self, conn: Connection) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+    def _forget(self, conn: Connection) -> None:
+        self.poller.unregister(conn.sock)
+        del self.unfinished[conn]
+        self._held -= len(conn.arriving.data)
+
+    def _on_lingering(self, sock: socket.socket) -> None:
+        try:
+            if sock.recv(_RECEIVED):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._let_go(sock)
+
+    def _let_go(self, sock: socket.socket) -> None:
+        del self._lingering[sock]
+        self.poller.unregister(sock)
+        close_socket(sock)
+
+
+def _send(sock: socket.socket, data: bytes) -> None:
+    """Send a few bytes without waiting; who cannot take them does not get them."""
+    try:
+        if data:
+            sock.send(data)
+    except OSError:
+        pass
+
+
+def _timeval(seconds: float) -> bytes:
+    return struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
