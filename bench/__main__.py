@@ -5,9 +5,19 @@ import os
 import platform
 import sys
 
-from bench import outbox
+from bench import decoding, growth, outbox, whole_way
 
-BENCHES = {"limit": outbox.limit, "bulk": outbox.bulk, "merge": outbox.merge, "fairness": outbox.fairness}
+BENCHES = {
+    "answering": whole_way.answering,
+    "handling": whole_way.handling,
+    "delay": whole_way.delay,
+    "growth": growth.growth,
+    "decoding": decoding.decoding,
+    "limit": outbox.limit,
+    "bulk": outbox.bulk,
+    "merge": outbox.merge,
+    "fairness": outbox.fairness,
+}
 
 
 def main() -> int:

@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-#: A delivery of about the size that Kommo's have: 2 kB. `{n}` makes each another lead's.
+#: A delivery of about the size that Kommo's have: 2 kB, with one event. `{n}` makes each another lead's.
 BODY: Final = (
     "leads%5Bupdate%5D%5B0%5D%5Bid%5D={n}&leads%5Bupdate%5D%5B0%5D%5Bname%5D=Lead+number+{n}"
-    "&leads%5Bupdate%5D%5B0%5D%5Bstatus_id%5D=142&leads%5Bupdate%5D%5B0%5D%5Bold_status_id%5D=7038&"
-    "leads%5Bupdate%5D%5B0%5D%5Bprice%5D=4200&leads%5Bupdate%5D%5B0%5D%5Bresponsible_user_id%5D=504141"
+    "&leads%5Bupdate%5D%5B0%5D%5Bstatus_id%5D=142&leads%5Bupdate%5D%5B0%5D%5Bprice%5D=4200&leads%5Bupdate%5D%5B0%5D%5Bresponsible_user_id%5D=504141"
     "&leads%5Bupdate%5D%5B0%5D%5Blast_modified%5D=1790000000&leads%5Bupdate%5D%5B0%5D%5Bmodified_user_id%5D=504141"
     "&leads%5Bupdate%5D%5B0%5D%5Bcreated_user_id%5D=504141&leads%5Bupdate%5D%5B0%5D%5Bdate_create%5D=1789000000"
     "&leads%5Bupdate%5D%5B0%5D%5Bpipeline_id%5D=321&leads%5Bupdate%5D%5B0%5D%5Baccount_id%5D=31000001"

@@ -28,7 +28,7 @@ class Surroundings:
 
     def __init__(self, *, latency_ms: float = 50, jitter_ms: float = 0, **environ: str) -> None:
         self._redis = PrivateServer(fsync="always")
-        self._server_port = _free_port()
+        self._server_port = free_port()
         self._options = ["--latency-ms", str(latency_ms), "--jitter-ms", str(jitter_ms)]
         self._given = environ
         self._log = tempfile.NamedTemporaryFile(prefix="kommo-bench-", suffix=".log")  # noqa: SIM115 - ends with us
@@ -38,18 +38,15 @@ class Surroundings:
     def __enter__(self) -> Self:
         self._redis.start()
         self.redis: Redis = connect(self._redis.url)
-        self._start("python", "-m", "bench.counting", "--port", str(self._server_port), *self._options)
+        self.start("python", "-m", "bench.counting", "--port", str(self._server_port), *self._options)
         self.wait(self._reaches, seconds=10, what="the counting server answers")
         return self
 
     def __exit__(self, *_: object) -> None:
         for process in self._processes:
             process.terminate()
-        for process in self._processes:
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        for process in list(self._processes):
+            self.end(process)
         self.redis.close()
         self._redis.stop()
         self._log.close()
@@ -68,13 +65,14 @@ class Surroundings:
             "KOMMO_TOKEN_KEYS": self.token_keys,
             "KOMMO_API_BASE": f"http://127.0.0.1:{self._server_port}",
             "KOMMO_HANDLERS": "bench.handlers",
+            "KOMMO_SPOOL_DIR": f"{self._log.name}.spool",
             **self._given,
         }
 
     def workers(self, number: int) -> None:
         """Start worker processes, and wait until each has said that it lives."""
         for place in range(number):
-            self._start("celery", "-A", "workers.app", "worker", "-P", "threads", "-n", f"bench{place}")
+            self.start("celery", "-A", "workers.app", "worker", "-P", "threads", "-n", f"bench{place}")
         self.wait(lambda: self._fleet() >= number, seconds=60, what=f"{number} workers live")
 
     def wait(self, condition: Callable[[], bool], *, seconds: float, what: str) -> None:
@@ -112,14 +110,26 @@ class Surroundings:
             return False
         return True
 
-    def _start(self, name: str, *options: str) -> None:
-        command = [str(Path(sys.executable).parent / name), *options]
-        self._processes.append(
-            subprocess.Popen(command, cwd=ROOT, env=self.environ, stdout=self._log, stderr=self._log)
-        )
+    def start(self, name: str, *options: str, **environ: str) -> subprocess.Popen[bytes]:
+        """Start a process: one of this project's virtual environment, or, with a path, any other."""
+        command = [name if "/" in name else str(Path(sys.executable).parent / name), *options]
+        environ = {**self.environ, **environ}
+        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=self._log, stderr=self._log)
+        self._processes.append(process)
+        return process
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """End a process that was started here."""
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(15)
+        self._processes.remove(process)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
