@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup redis proxy demo test check bench format lock clean
+.PHONY: help setup redis proxy demo test check chaos bench format lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -28,7 +28,10 @@ check: setup ## Lint, check types, check that imports point down
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## Measure limit, bulk, merging and fairness; ARGS='bulk merge' runs some of it
+chaos: setup ## Kill everything at any moment and count what became of each delivery; ARGS='--long --seed 1'
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+bench: setup ## Measure ours beside what else would be built, the limit, bulk, …; ARGS='answering bulk' runs some of it
 	$(BIN)/python -m bench $(ARGS)
 
 format: setup ## Format the code and mend what the linter can mend
