@@ -27,12 +27,13 @@ _KINDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One handler on one event: who asks, and why."""
+    """One handler on one event: who asks, and why. `replay` names the replay that runs it again, if one does."""
 
     account_id: int
     event_id: str
     handler: str
     delivery_id: str = ""
+    replay: str = ""
 
 
 class Later:
@@ -79,6 +80,9 @@ class Later:
 
 
 def write_id(step: Step, position: int) -> str:
-    """Name a write by what asked for it and its place among the step's writes, so that a repeated step repeats it."""
-    parts = (str(step.account_id), step.event_id, step.handler, str(position))
+    """Name a write by what asked for it and its place among the step's writes, so that a repeated step repeats it.
+
+    A replay asks for other writes than those of the first time, whose results must not be taken for its own.
+    """
+    parts = (str(step.account_id), step.event_id, step.handler, str(position), *([step.replay] if step.replay else []))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:ID_DIGITS]

@@ -1,5 +1,7 @@
 """Dead letters are written and read again as they are, whatever a handler raised or Kommo sent."""
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,3 +17,9 @@ def test_a_dead_letter_is_read_back_as_it_was_written(error, body, item):
 def test_half_a_surrogate_pair_in_an_error_is_kept():
     letter = DeadLetter("d1", "step", 7, "attempts_exhausted", "ValueError: \ud83d", 1, "d1")
     assert DeadLetter.from_json(letter.to_json()) == letter
+
+
+def test_what_a_later_version_has_added_is_passed_over():
+    letter = DeadLetter("d1", "step", 7, "rejected", "no", 1, "d1")
+    record = {**json.loads(letter.to_json()), "moon": "full"}
+    assert DeadLetter.from_json(json.dumps(record).encode()) == letter

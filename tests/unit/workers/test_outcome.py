@@ -23,11 +23,11 @@ from kommo.router import Handler
 from kommo.store.chains import Lease
 from kommo.verdicts import Reject, Retry
 from tests.integration.workers.logs import logged
-from workers.outcome import crashed, ending_of, gone, not_here
+from workers.outcome import crashed, ending_of, gone, is_poison, not_here, over_time
 
 
-def lease(*, runs: int = 0, failures: int = 0, crashes: int = 0) -> Lease:
-    return Lease(101, "lead:1:h", "t", 1, runs, failures, crashes, b"{}")
+def lease(*, runs: int = 0, failures: int = 0, crashes: int = 0, alone: int = 0) -> Lease:
+    return Lease(101, "lead:1:h", "t", 1, runs, failures, crashes, b"{}", alone)
 
 
 def handler(attempts: int = 8) -> Handler:
@@ -117,9 +117,27 @@ def test_only_a_handlers_own_fault_is_logged_with_its_traceback() -> None:
 
 
 def test_what_is_given_up_says_why() -> None:
-    assert (crashed(3).verb, crashed(3).reason) == ("dead", "crashed")
-    assert "3 times" in crashed(3).error
+    ending = crashed(lease(crashes=3, alone=2))
+    assert (ending.verb, ending.reason) == ("dead", "crashed")
+    assert "3 times" in ending.error
     assert (gone("shop.h").reason, "shop.h" in gone("shop.h").error) == ("handler_gone", True)
+
+
+@pytest.mark.parametrize(
+    ("crashes", "alone", "poison"), [(0, 0, False), (2, 1, False), (9, 0, False), (9, 1, False), (3, 2, True)]
+)
+def test_poison_is_what_ended_three_processes_two_of_them_with_nothing_else_in_them(
+    crashes: int, alone: int, poison: bool
+) -> None:
+    assert is_poison(lease(crashes=crashes, alone=alone)) is poison
+
+
+def test_time_that_is_over_is_a_failure_like_any_other() -> None:
+    first = over_time(lease(), handler(attempts=2), "in shop.py")
+    assert (first.verb, first.delay_ms > 0) == ("failed", True)
+    last = over_time(lease(failures=1), handler(attempts=2), "in shop.py")
+    assert (last.verb, last.reason, last.traceback) == ("dead", "attempts_exhausted", "in shop.py")
+    assert "timeout= of 60 s" in last.error
 
 
 def test_what_is_not_known_here_is_left_to_others_for_a_while() -> None:

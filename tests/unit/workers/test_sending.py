@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -268,20 +269,72 @@ class TestNotNow:
         (outcome,) = failed(loads, batch, error(kind))
         assert (summary(outcome), outcome.delay_ms) == (("postpone", 0, "", 0), 0)
 
-    def test_too_much_at_once_is_sent_again_and_counts_for_none(self) -> None:
-        loads, batch = loaded(prices(1), prices(2, lead=32))
-        outcomes = failed(loads, batch, error(Overloaded, status=504))
-        assert [summary(outcome) for outcome in outcomes] == [("postpone", 0, "", 0)] * 2
-
-    def test_but_one_that_is_too_much_alone_has_failed(self) -> None:
-        loads, batch = loaded(prices(1))
-        (outcome,) = failed(loads, batch, error(Overloaded, status=504))
-        assert outcome.verb == "failed"
-
     def test_redis_being_away_is_waited_out(self) -> None:
         loads, batch = loaded(orders("A"))
         (outcome,) = failed(loads, batch, StoreUnavailable("gone"))
         assert (summary(outcome), outcome.delay_ms) == (("failed", 0, "", 0), 2000)
+
+
+class TestTooMuchAtOnce:
+    """A 504 says nothing of what was done before Kommo's time was up."""
+
+    def orders(self, marker: str | None = None, on_doubt: str = "look") -> list[Write]:
+        """Two new leads."""
+        asked = later()
+        for name in ("Order 31", "Order 32"):
+            asked.leads.create(name=name, marker=marker)
+        return [replace(write, on_doubt=on_doubt) for write in asked.writes]
+
+    def outcomes(self, *writes: Sequence[Write], failures: int = 0) -> list[PileOutcome]:
+        loads, batch = loaded(*writes, failures=failures)
+        return failed(loads, batch, error(Overloaded, status=504))
+
+    def test_patches_are_sent_again_and_it_counts_for_none(self) -> None:
+        outcomes = self.outcomes(prices(1, 2), prices(2, lead=32), failures=ATTEMPTS)
+        assert [summary(outcome) for outcome in outcomes] == [("postpone", 0, "", 0)] * 2
+        assert [outcome.delay_ms for outcome in outcomes] == [0, 0]
+
+    @pytest.mark.parametrize(
+        ("marker", "on_doubt", "mark"),
+        [
+            ("name", "look", "?"),
+            (None, "look", ""),
+            ("name", "repeat", ""),
+            (None, "repeat", ""),
+            # What is wanted parked becomes a dead letter when its turn comes, unsent.
+            ("name", "park", "?"),
+            (None, "park", "?"),
+        ],
+    )
+    def test_new_leads_are_in_doubt_where_they_can_be_looked_for_or_are_wanted_parked(
+        self, marker: str | None, on_doubt: str, mark: str
+    ) -> None:
+        outcomes = self.outcomes(*([write] for write in self.orders(marker, on_doubt)), failures=ATTEMPTS)
+        assert [summary(outcome) for outcome in outcomes] == [("postpone", 0, mark, 1 if mark else 0)] * 2
+        assert [outcome.delay_ms for outcome in outcomes] == [0, 0]
+
+    def test_tasks_and_notes_are_in_doubt_all_that_went_of_their_entity(self) -> None:
+        asked = later()
+        for text in ("Call", "Write", "Visit"):
+            asked.tasks.create(entity=("lead", 31), text=text, due_in=timedelta(hours=1))
+        asked.notes.create(entity=("lead", 32), text="Called")
+        asked.notes.create(entity=("lead", 32), text="Written")
+        assert summary(self.outcomes(asked.writes[:3])[0]) == ("postpone", 0, "?", 3)
+        assert summary(self.outcomes(asked.writes[3:])[0]) == ("postpone", 0, "?", 2)
+
+    def test_each_is_judged_by_itself(self) -> None:
+        (found, _), (repeated, _) = self.orders("name"), self.orders()
+        assert [outcome.mark for outcome in self.outcomes([found], [repeated])] == ["?", ""]
+
+    def test_one_that_is_too_much_alone_has_failed(self) -> None:
+        (outcome,) = self.outcomes(prices(1))
+        assert summary(outcome) == ("failed", 0, "", 0)
+        (outcome,) = self.outcomes(self.orders("name")[:1])
+        assert summary(outcome) == ("failed", 0, "?", 1)
+
+    def test_and_is_given_up_in_the_end(self) -> None:
+        (outcome,) = self.outcomes(prices(1), failures=ATTEMPTS - 1)
+        assert (outcome.verb, outcome.dead[0].reason) == ("dead", "attempts_exhausted")
 
 
 class TestAgain:
