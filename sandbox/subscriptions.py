@@ -62,6 +62,8 @@ class Webhook:
     created_by: int
     bad_answers: BadAnswers
     disabled: bool = False
+    #: Whether only a person can enable it again.
+    firmly: bool = False
 
     def wants(self, settings: frozenset[str]) -> bool:
         """Tell whether it asked for any of these events."""
@@ -69,7 +71,7 @@ class Webhook:
 
     def enable(self) -> None:
         """Let it have deliveries again, its bad answers forgotten."""
-        self.disabled = False
+        self.disabled = self.firmly = False
         self.bad_answers.forget()
 
 
@@ -99,8 +101,8 @@ class Subscriptions:
     def register(self, item: Json, *, by: int) -> Webhook:
         """Add a webhook, or replace settings and sort of the one with the same destination.
 
-        A second registration also enables a hook that was switched off: unconfirmed, as is that the new
-        settings replace the old ones. Raises ApiError 400 for what the service would refuse.
+        A second registration also enables a hook that was switched off, unless firmly: unconfirmed, as is that the
+        new settings replace the old ones. Raises ApiError 400 for what the service would refuse.
         """
         faults = list(_faults(item))
         if faults:
@@ -110,7 +112,8 @@ class Subscriptions:
             hook.settings = list(dict.fromkeys(item["settings"]))
             hook.sort = item.get("sort") or hook.sort
             hook.updated_at = self._state.now()
-            hook.enable()
+            if not hook.firmly:
+                hook.enable()
             return hook
 
     def remove(self, destination: object) -> Webhook:

@@ -6,17 +6,21 @@ from datetime import UTC, datetime
 from rich.table import Table
 
 from kommo.api.tokens.claims import claims_of
+from kommo.cli.desk import Desk
 from kommo.errors import SettingsError
 from kommo.store.account import Account
 from kommo.store.accounts import Credentials
 from kommo.store.brakes import ScopeState
 from kommo.store.parking import Parked
 from kommo.store.renewals import Pause
-from kommo.cli.desk import Desk
+from receiver.watched import column
 
 #: Seconds before its end from which a long-lived token is warned of.
 WARN_SECONDS = 48 * 3600
-_HEADINGS = ("account", "subdomain", "state", "token ends", "refresh ends", "waiting writes", "requests a second")
+_HEADINGS = (
+    *("account", "subdomain", "state", "token ends", "refresh ends", "waiting writes", "requests a second"),
+    "webhook",
+)
 
 
 def table_of(desk: Desk, *, now: float) -> Table:
@@ -60,7 +64,7 @@ def _rows(desk: Desk, now: float) -> Iterator[Sequence[str]]:
         try:
             account = desk.accounts.get(account_id)
         except SettingsError as error:
-            yield (str(account_id), "", str(error), "", "", "", "")
+            yield (str(account_id), "", str(error), *[""] * (len(_HEADINGS) - 3))
             continue
         if account:
             yield _stored_row(desk, account, now)
@@ -93,6 +97,7 @@ def _row(desk: Desk, known: Credentials, state: str, ends: int, refresh: str, no
         refresh,
         str(desk.outbox.waiting(known.account_id)),
         limits([desk.shared.brakes.state(scope) for scope in desk.accounts.scopes(known)]),
+        column(desk.redis, desk.keys, known.account_id),
     )
 
 

@@ -14,6 +14,8 @@ from kommo.api.clients import check_address
 from kommo.errors import SettingsError
 from kommo.hooks.signature import webhook_url
 from kommo.store.accounts import Credentials
+from kommo.store.gaps import Gaps
+from kommo.store.watch import Watch
 from kommo.variables import Secret
 from kommo.cli.desk import Desk, opened, settings_of_environment
 
@@ -79,6 +81,10 @@ def remove(stored: int | None) -> None:
     with _desk(stored) as desk:
         address = own_url(desk, stored)
         _with_client(desk, stored, lambda client: client.webhooks.remove(address))
+        # Or the next look at it would register it again.
+        account_id = stored or desk.settings.account_id or 0
+        Watch(desk.redis, desk.keys).forget(account_id)
+        Gaps(desk.redis, desk.keys).forget(account_id)
         click.echo("Removed.")
 
 

@@ -13,6 +13,8 @@ from sandbox.control.speech import done, given, number_asked, told
 from sandbox.delivery import masked
 from sandbox.journal import Wanted
 from sandbox.problems import ApiError, not_found
+from sandbox.state import Json
+from sandbox.subscriptions import Webhook
 
 control = Blueprint("control", __name__)
 
@@ -78,13 +80,26 @@ def redeliver() -> AnyResponse:
 @control.post("/_sandbox/webhooks/enable")
 def enable_webhook() -> AnyResponse:
     """Enable a webhook (`destination` or `id`), as an administrator does after it was switched off."""
+    hook = _named_hook(given())
+    hook.enable()
+    return done({"id": hook.id})
+
+
+@control.post("/_sandbox/webhooks/disable")
+def disable_webhook() -> AnyResponse:
+    """Switch a webhook (`destination` or `id`) off, as the service does; `firmly`, only a person can enable it."""
     arguments = given()
+    hook = _named_hook(arguments)
+    hook.disabled, hook.firmly = True, bool(arguments.get("firmly"))
+    return done({"id": hook.id})
+
+
+def _named_hook(arguments: Json) -> Webhook:
     wanted = (arguments.get("destination"), str(arguments.get("id")))
     found = [hook for hook in world().webhooks.all() if hook.destination == wanted[0] or str(hook.id) == wanted[1]]
     if not found:
         raise not_found("Webhook")
-    found[0].enable()
-    return done({"id": found[0].id})
+    return found[0]
 
 
 @control.post("/_sandbox/batch")

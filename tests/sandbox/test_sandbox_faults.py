@@ -14,6 +14,7 @@ from sandbox_surroundings import Answer, Client
 from sandbox import Sandbox, pages
 from sandbox.faults import Faults, matches_path
 from sandbox.problems import ApiError
+from tests.waiting import wait_for
 
 
 def statuses(client: Client, *paths: str) -> list[int]:
@@ -186,8 +187,7 @@ def test_a_sandbox_ends_though_answers_hang_and_wait() -> None:
         threads = [Thread(target=_expect_the_end, args=(one,)) for one in clients]
         for thread in threads:
             thread.start()
-        while sum(rule["hits"] for rule in box.world.faults.all()) < 2:
-            time.sleep(0.005)
+        wait_for(lambda: sum(rule["hits"] for rule in box.world.faults.all()) == 2, what="both requests are in")
         started = time.monotonic()
     for thread in threads:
         thread.join()

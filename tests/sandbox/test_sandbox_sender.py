@@ -11,6 +11,7 @@ import pytest
 from sandbox_surroundings import Client, Receiver
 
 from sandbox.delivery import masked
+from tests.waiting import wait_for
 
 
 def listen(client: Client, receiver: Receiver, *settings: str, path: str = "/hooks/") -> None:
@@ -170,7 +171,10 @@ def test_after_more_than_a_hundred_bad_answers_a_webhook_is_off_until_it_is_enab
     client.post("/leads", [{"name": str(number)} for number in range(120)])
     receiver.wait_for(101)
     hook = client.box.world.webhooks.all()[0]
-    assert _becomes(lambda: hook.disabled and client.box.world.sender.by_state()["dropped"] == 19)
+    wait_for(
+        lambda: hook.disabled and client.box.world.sender.by_state()["dropped"] == 19,
+        what="the webhook is off, and what was left for it is dropped",
+    )
     assert client.get("/webhooks").json["_embedded"]["webhooks"][0]["disabled"] is True
     client.add("leads", name="unheard")
     assert len(client.box.deliveries()) == 120, "nothing is sent to it any more"
@@ -211,10 +215,3 @@ def test_what_is_on_its_way_to_a_removed_webhook_is_dropped(start: Any, receiver
 )
 def test_the_log_does_not_show_what_proves_the_sender(address: str, shown: str) -> None:
     assert masked(address) == shown
-
-
-def _becomes(condition: Any) -> bool:
-    deadline = time.monotonic() + 5
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return bool(condition())
