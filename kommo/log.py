@@ -7,6 +7,7 @@ Bind what a line is about with `about(delivery=…, account=…, event=…, hand
 import logging
 import re
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, TextIO
@@ -20,6 +21,8 @@ _DOORS: Final = re.compile(r"(/api/v[0-9]+(?:/[a-z_]+)?)?/(webhooks|oauth|chats)
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
 #: Bearer tokens and 64-digit signatures, wherever they turn up.
 _PROOFS: Final = re.compile(r"(?i)\bbearer\s+\S+|\b[0-9a-f]{64}\b|\beyJ[\w-]+\.[\w-]+\.[\w-]+")
+#: What any of them has in it; most texts are none of them, and every value of every line is looked at.
+_SUSPECT: Final = re.compile(r"/|[0-9A-Fa-f]{64}|eyJ|(?i:bearer)")
 _EVENT: Final = "_event"
 #: Libraries that tell more than anybody wants to read: a line for every hint, for instance.
 _QUIET: Final = ("celery.worker.strategy", "celery.app.trace")
@@ -37,6 +40,8 @@ def about(*, event: str | None = None, **names: object) -> AbstractContextManage
 
 def mask(text: str) -> str:
     """Take out of a text what may be a proof or a password."""
+    if not _SUSPECT.search(text):
+        return text
     text = _CREDENTIALS.sub("***", text)
     text = _DOORS.sub(_masked_door, text)
     return _PROOFS.sub("***", text)
@@ -65,20 +70,38 @@ def _masked_value(name: object, value: Any) -> Any:
     return mask(value if isinstance(value, str) else repr(value))
 
 
+class _Writer:
+    """A logger of ours: writes whole lines, without the detour that the lines of libraries take."""
+
+    def __init__(self, stream: TextIO, lock: threading.Lock, name: str = "") -> None:
+        self.name = name
+        self._stream = stream
+        self._lock = lock
+
+    def msg(self, line: str) -> None:
+        with self._lock:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+
+    log = debug = info = warning = error = critical = exception = msg
+
+
+def _named(logger: _Writer, _method: str, event: EventDict) -> EventDict:
+    event["logger"] = logger.name
+    return event
+
+
 def configure(*, level: str = "INFO", stream: TextIO | None = None, json: bool | None = None) -> None:
     """Send all logs of this process to `stream` (standard error): JSON unless it is a terminal."""
     out = stream or sys.stderr
     as_json = not out.isatty() if json is None else json
-    shared: Sequence[Processor] = (
+    first: Sequence[Processor] = (
         structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     )
     last: Sequence[Processor] = (
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
         structlog.processors.EventRenamer("message", replace_by=_EVENT),
         _masked,
@@ -86,15 +109,23 @@ def configure(*, level: str = "INFO", stream: TextIO | None = None, json: bool |
         if as_json
         else structlog.dev.ConsoleRenderer(colors=out.isatty(), event_key="message"),
     )
+    lock = threading.Lock()
+    structlog.configure(
+        processors=[*first, _named, *last],
+        logger_factory=lambda name="": _Writer(out, lock, name),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        cache_logger_on_first_use=True,
+    )
+    _configure_libraries(level, out, first, last)
+
+
+def _configure_libraries(level: str, out: TextIO, first: Sequence[Processor], last: Sequence[Processor]) -> None:
+    """Give what is logged with the standard library the same form and the same masks."""
+    of_libraries = (*first, structlog.stdlib.add_logger_name)
+    processors = (structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last)
     handler = logging.StreamHandler(out)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=of_libraries, processors=processors))
     logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.captureWarnings(capture=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )

@@ -111,6 +111,8 @@ def publisher(broker: str) -> Any:
     """Make an app that can send hints and knows no tasks."""
     app = Celery("kommo", set_as_current=False)
     configure(app, broker)
-    # A consumer waits in BRPOP for longer than this; who only sends must not hang on a dead connection.
-    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "socket_timeout": 5}
+    # A consumer waits in BRPOP for longer than this; who only sends must not hang on a dead connection, nor try to open
+    # one for seconds: what the hint was for waits meanwhile.
+    options = {**app.conf.broker_transport_options, "socket_timeout": 5, "max_retries": 0}
+    app.conf.broker_transport_options = options
     return app

@@ -12,6 +12,8 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 #: Bytes taken from a sender who has not proven anything yet, and from one whose URL has.
 UNPROVEN_BYTES: Final = 1024 * 1024
 PROVEN_BYTES: Final = 8 * 1024 * 1024
+#: https://www.rfc-editor.org/rfc/rfc9110#section-5.6.3
+_SPACE: Final = " \t"
 
 
 def read_body(environ: dict[str, Any], *, limit: int) -> bytes:
@@ -21,8 +23,9 @@ def read_body(environ: dict[str, Any], *, limit: int) -> bytes:
         RequestEntityTooLarge: it is longer than `limit` bytes.
         BadRequest: it is shorter than announced, its framing is broken, or its length cannot be known.
     """
-    coding = environ.get("HTTP_TRANSFER_ENCODING", "").strip().lower()
-    length = environ.get("CONTENT_LENGTH", "").strip()
+    # Of these two alone a proxy and we have to think the same: other white space, `\x0b` for instance, is none in HTTP.
+    coding = environ.get("HTTP_TRANSFER_ENCODING", "").strip(_SPACE).lower()
+    length = environ.get("CONTENT_LENGTH", "").strip(_SPACE)
     if coding:
         if coding != "chunked" or length:
             raise BadRequest("Transfer-Encoding: only `chunked` by itself is understood")

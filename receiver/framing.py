@@ -29,6 +29,8 @@ class Progress(Enum):
     WHOLE = auto()
     #: Enough is there to refuse it; the rest is not waited for.
     ENOUGH = auto()
+    #: The body's framing is one that nobody here knows: where it ends cannot be said.
+    UNKNOWN_FRAMING = auto()
     #: The head is longer than any honest one.
     HEAD_TOO_LONG = auto()
 
@@ -75,7 +77,7 @@ class Arriving:
                 self._head_end -= field.end() - field.start()
         if codings:
             self._chunk = self._head_end
-            return Progress.ENOUGH if lengths or codings != [b"chunked"] else self._body_progress()
+            return Progress.UNKNOWN_FRAMING if lengths or codings != [b"chunked"] else self._body_progress()
         if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0] if lengths else b"0"):
             return Progress.ENOUGH
         length = int(lengths[0]) if lengths else 0

@@ -36,6 +36,7 @@ _WRITE_WAIT: Final = 2.0
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_BROKEN: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _HEAD_TOO_LONG: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
@@ -166,7 +167,10 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
     def _go_on(self, conn: Connection, progress: Progress | None) -> None:
         """Do with a connection what is to be done once nothing more is waited for."""
         if progress is None:
-            self._drop(conn)
+            # Who has said only a part may still listen.
+            self._refuse(conn, _BROKEN if conn.arriving.data else b"")
+        elif progress is Progress.UNKNOWN_FRAMING:
+            self._refuse(conn, _BROKEN)
         elif progress is Progress.HEAD_TOO_LONG:
             self._refuse(conn, _HEAD_TOO_LONG)
         else:
@@ -193,11 +197,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
     def _refuse(self, conn: Connection, answer: bytes) -> None:
         _send(conn.sock, answer)
         self.nr_conns -= 1
-        conn.close(graceful=True)
-
-    def _drop(self, conn: Connection) -> None:
-        self.nr_conns -= 1
-        conn.close()
+        conn.close(graceful=bool(answer))
 
     def _forget(self, conn: Connection) -> None:
         self.poller.unregister(conn.sock)

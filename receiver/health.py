@@ -1,17 +1,20 @@
 """Health: is the process alive, can a delivery be stored, and what else is wrong."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from flask import Blueprint, Response, jsonify
 from redis import Redis
 
 from kommo.errors import StoreError, StoreUnavailable
-from kommo.queue import LOOPS
+from kommo.store.backlog import Backlogs
 from kommo.store.connection import translated
 from kommo.store.fleet import Fleet
 from kommo.store.keys import Keys
-from kommo.store.loops import Loops
+from receiver import watched
+from receiver.changed_secrets import ChangedSecrets
+from receiver.spool import Spool
 
 #: ms after which work that nobody took means that the workers cannot keep up.
 _OVERDUE_MS: Final = 60_000
@@ -24,16 +27,39 @@ class Health:
     redis: Redis
     fleet: Fleet
     keys: Keys
+    changed: ChangedSecrets | None = None
+    spool: Spool | None = None
 
     def ready(self) -> tuple[Response, int]:
         """Say 503 only when a delivery could be stored nowhere; all else that is wrong is a reason."""
+        refused = self._spool_refuses()
         try:
-            with translated():
-                self.redis.set("kommo:{health}:probe", "1", ex=60)
-            reasons = self._reasons()
+            probe(self.redis)
+            reasons = [*self._reasons(), *refused]
         except StoreUnavailable as error:
-            return jsonify(status="unavailable", reasons=[str(error)]), 503
+            reasons = [str(error), *refused]
+            if refused or self.spool is None:
+                return jsonify(status="unavailable", reasons=reasons), 503
+        reasons += self._spooled()
         return jsonify(status="degraded" if reasons else "ready", reasons=reasons), 200
+
+    def _spool_refuses(self) -> list[str]:
+        try:
+            if self.spool:
+                self.spool.check()
+        except StoreUnavailable as error:
+            return [str(error)]
+        return []
+
+    def _spooled(self) -> list[str]:
+        census = self.spool.census() if self.spool else None
+        if census is None:
+            return []
+        since = datetime.fromtimestamp(census.since, UTC).isoformat(" ", "seconds")
+        return [
+            f"{census.deliveries} deliveries ({census.bytes} bytes) lie in the spool, used since {since}: "
+            "they go into Redis when it is back"
+        ]
 
     def _reasons(self) -> list[str]:
         workers = self.fleet.size()
@@ -51,7 +77,11 @@ class Health:
         ]
         # A worker has put the number of shards on record before it is seen, so that asking records nothing here.
         shards = self._other_shards() if workers else []
-        return [reason for wrong, reason in found if wrong] + shards
+        further = [*shards, *self._changed_secrets(), *watched.reasons(self.redis, self.keys)]
+        return [reason for wrong, reason in found if wrong] + further
+
+    def _changed_secrets(self) -> list[str]:
+        return self.changed.reasons() if self.changed else []
 
     def _other_shards(self) -> list[str]:
         try:
@@ -63,11 +93,7 @@ class Health:
         return []
 
     def _overdue(self) -> bool:
-        return any(
-            Loops(queue, self.redis, self.keys).overdue(shard, by_ms=_OVERDUE_MS)
-            for queue in LOOPS
-            for shard in range(self.keys.shards)
-        )
+        return any(backlog.age_ms > _OVERDUE_MS for backlog in Backlogs(self.redis, self.keys).all())
 
     def _durable(self) -> bool:
         return bool(self._info("persistence").get("aof_enabled", 1))
@@ -80,6 +106,12 @@ class Health:
         with translated():
             answer: Any = self.redis.info(section)
         return dict(answer)
+
+
+def probe(redis: Redis) -> None:
+    """Find out whether Redis stores what it is given; raises StoreUnavailable when it does not."""
+    with translated():
+        redis.set("kommo:{health}:probe", "1", ex=60)
 
 
 def blueprint(health: Health) -> Blueprint:

@@ -1,9 +1,11 @@
 """Compose the fleet: the Celery app, and each process's runtime. `celery -A workers.app worker -P threads`."""
 
-import contextlib
 import os
+import signal
 import sys
 import threading
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -12,24 +14,30 @@ from celery import Celery, signals
 from kommo import log
 from kommo.api.clients import check_address
 from kommo.errors import KommoError, SettingsError, StoreUnavailable
-from kommo.queue import LOOPS, QUEUES, configure
+from kommo.queue import QUEUES, configure
 from kommo.settings import Settings
 from kommo.store.connection import connect
 from kommo.store.fleet import Fleet
+from workers.celery_pool import CeleryPool
 from workers.drain import drain
 from workers.flush import flush
 from workers.handlers import load
+from workers.leaving import Leaving
+from workers.life import let_go, look_after_child, look_after_worker
 from workers.run import run
-from workers.runtime import Runtime, capacity_of_children, capacity_of_threads
+from workers.runtime import Gates, Runtime, capacity_of_children, capacity_of_threads
 from workers.sweeper import Sweeper
 
 #: Threads of a worker unless -c says otherwise: most wait for Kommo or Redis at any moment.
 THREADS: Final = 16
 _THREADS_POOL: Final = "celery.concurrency.thread"
+_GREEN_POOLS: Final = ("celery.concurrency.gevent", "celery.concurrency.eventlet")
 #: Seconds between two looks at what may be dropped from the inboxes.
 _TRIM_SECONDS: Final = 60.0
 #: Seconds between two looks at tokens that nobody uses.
 _RENEW_SECONDS: Final = 3600.0
+#: Seconds between two looks at the accounts' webhooks.
+_WEBHOOKS_SECONDS: Final = 300.0
 
 _LOOPS: Final = {"drain": drain, "run": run, "flush": flush}
 
@@ -43,6 +51,10 @@ class _Process:
     runtime: Runtime | None = None
     pid = 0
     capacity = capacity_of_threads(THREADS)
+    #: What may run in this process itself: less than that in the parent of prefork children.
+    here: Mapping[str, int] | None = None
+    leaving: Leaving | None = None
+    is_child = False
 
 
 def settings_or_exit() -> Settings:
@@ -58,7 +70,8 @@ def runtime() -> Runtime:
     with _Process.lock:
         if _Process.runtime is None or _Process.pid != os.getpid():
             settings = settings_or_exit()
-            _Process.runtime = Runtime.compose(settings, load(settings.handlers), _Process.capacity)
+            gates = Gates(_Process.capacity, _Process.here)
+            _Process.runtime = Runtime.compose(settings, load(settings.handlers), gates)
             _Process.pid = os.getpid()
         return _Process.runtime
 
@@ -83,6 +96,11 @@ def _configure(sender: Any, **_: Any) -> None:
                 "schedule": _RENEW_SECONDS,
                 "options": {"expires": _RENEW_SECONDS},
             },
+            "webhooks": {
+                "task": "workers.chores.webhooks",
+                "schedule": _WEBHOOKS_SECONDS,
+                "options": {"expires": _WEBHOOKS_SECONDS},
+            },
         },
     )
 
@@ -95,7 +113,10 @@ def _log(loglevel: Any = None, **_: Any) -> None:
 @signals.celeryd_init.connect
 def _size(conf: Any, options: dict[str, Any], **_: Any) -> None:
     """Choose the pool's size for threads, and refuse to start with handlers that cannot be loaded."""
-    threads = getattr(options.get("pool"), "__module__", "") == _THREADS_POOL
+    pool = getattr(options.get("pool"), "__module__", "")
+    if pool in _GREEN_POOLS:
+        sys.exit("Workers and beat cannot start.\n-P gevent and -P eventlet are not supported: use threads or prefork")
+    threads = pool == _THREADS_POOL
     if threads and not options.get("concurrency"):
         conf.worker_concurrency = THREADS
     settings = settings_or_exit()
@@ -120,10 +141,14 @@ def _check_shards(settings: Settings) -> None:
 @signals.worker_ready.connect
 def _begin(sender: Any, **_: Any) -> None:
     """Start sweeping, in the process that outlives the pool's children."""
-    pool, size = sender.controller.pool_cls.__module__, sender.controller.concurrency
-    _Process.capacity = capacity_of_threads(size) if pool == _THREADS_POOL else capacity_of_children(size)
+    size = sender.controller.concurrency
+    threads = sender.controller.pool_cls.__module__ == _THREADS_POOL
+    _Process.capacity = capacity_of_threads(size) if threads else capacity_of_children(size)
+    # Handlers that are run by processes may not be safe for threads.
+    _Process.here = None if threads else {**_Process.capacity, "lanes": 1}
     here = runtime()
-    here.waker.otherwise = _serve_here
+    queues = sorted(sender.app.amqp.queues.consume_from)
+    here.waker.otherwise = partial(_serve_here, queues)
     for sentence in here.settings.unknown:
         structlog.get_logger(__name__).warning(sentence)
     names = sorted(here.router.handlers)
@@ -131,29 +156,50 @@ def _begin(sender: Any, **_: Any) -> None:
         structlog.get_logger(__name__).info("handlers", handlers=names)
     else:
         structlog.get_logger(__name__).warning("no handlers: deliveries are drained for nobody; check KOMMO_HANDLERS")
-    Sweeper(here).start()
+    # With children it would be their parent who runs the handlers, while they are only busy.
+    Sweeper(here, here.waker.otherwise if threads else lambda _: None).start()
+    pool = CeleryPool(sender.controller.pool, size)
+    _Process.leaving = look_after_worker(here, pool, queues, threads=threads)
+    # Celery's own way asks the pool to end its tasks, which threads cannot, and waits for them for ever.
+    signal.signal(signal.SIGQUIT, _told)
 
 
-def _serve_here(task: str) -> None:
-    """Run a loop outside the pool, because the hint for it could not be sent."""
-    threading.Thread(target=_LOOPS[task], args=(runtime(),), name=f"{task} here", daemon=True).start()
+def _serve_here(queues: Collection[str], task: str) -> None:
+    """Run a loop outside the pool, because the hints for it do not arrive; if this worker is for it at all."""
+    if task in queues:
+        threading.Thread(target=_LOOPS[task], args=(runtime(),), name=f"{task} here", daemon=True).start()
 
 
 @signals.worker_process_init.connect
 def _child(**_: Any) -> None:
-    """A prefork child runs one loop at a time."""
-    _Process.capacity = capacity_of_children(1)
+    """A prefork child runs one loop at a time, and may have to end by itself."""
+    _Process.capacity, _Process.here, _Process.is_child = capacity_of_children(1), None, True
+    _Process.leaving = look_after_child(runtime())
+
+
+@signals.task_prerun.connect
+def _listen(**_: Any) -> None:
+    """Let a child end its step when it is told to; the pool's own way would look like an error of the handler."""
+    if _Process.is_child and signal.getsignal(signal.SIGTERM) is not _told:
+        signal.signal(signal.SIGTERM, _told)
+        signal.signal(signal.SIGQUIT, _told)
+
+
+def _told(signum: int, _frame: object) -> None:
+    if _Process.leaving is not None:
+        _Process.leaving.begin(at_once=signum == signal.SIGQUIT)
 
 
 @signals.worker_shutting_down.connect
 def _stop(**_: Any) -> None:
-    if _Process.runtime is not None:
-        _Process.runtime.stopping.set()
+    if _Process.leaving is not None:
+        _Process.leaving.begin()
 
 
 @signals.worker_shutdown.connect
 def _leave(**_: Any) -> None:
     """Say at once that this worker is gone; it would be noticed in 5 s."""
     if _Process.runtime is not None:
-        with contextlib.suppress(StoreUnavailable):
-            _Process.runtime.fleet.leave(_Process.runtime.process, LOOPS)
+        let_go(_Process.runtime)
+    if _Process.leaving is not None and _Process.leaving.code:
+        os._exit(_Process.leaving.code)

@@ -3,14 +3,16 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import structlog
+from redis import Redis
 
 from kommo.api.tokens.access import AccountTokens
 from kommo.api.tokens.claims import claims_of
 from kommo.errors import KommoError, SettingsError, StoreUnavailable
 from kommo.store.accounts import Account
+from kommo.store.connection import translated
 from kommo.store.limiter import Slot
 from workers.runtime import Runtime
 
@@ -21,12 +23,21 @@ IDLE_SECONDS: Final = 30 * 86_400
 RENEWED_AT_ONCE: Final = 20
 #: Seconds before its end from which a token that nothing renews is warned of.
 WARN_SECONDS: Final = 48 * 3600
+#: The share of its memory from which Redis counts as nearly full.
+NEARLY_FULL: Final = 0.9
 
 
 def trim_inboxes(runtime: Runtime) -> int:
-    """Drop handled deliveries past KOMMO_RETENTION or KOMMO_RETENTION_BYTES; say how many."""
+    """Drop handled deliveries past KOMMO_RETENTION or KOMMO_RETENTION_BYTES; say how many.
+
+    All of them when Redis has hardly any memory left: what is to come is worth more than what is over.
+    """
     settings = runtime.settings
-    received_after_ms = time.time_ns() // 1_000_000 - settings.retention * 1000
+    received_after_ms = time.time_ns() // 1_000_000
+    if used := memory_used(runtime.redis):
+        _log.error("Redis is nearly full: all handled deliveries are dropped", used=f"{used:.0%}")
+    else:
+        received_after_ms -= settings.retention * 1000
     dropped = 0
     for account_id in runtime.inbox.accounts():
         dropped += runtime.inbox.trim(
@@ -35,6 +46,15 @@ def trim_inboxes(runtime: Runtime) -> int:
     if dropped:
         _log.info("handled deliveries dropped", deliveries=dropped)
     return dropped
+
+
+def memory_used(redis: Redis) -> float:
+    """Say how much of its `maxmemory` Redis uses if that is nearly all, else 0."""
+    with translated():
+        memory: Any = redis.info("memory")
+    most = int(memory.get("maxmemory") or 0)
+    share = int(memory["used_memory"]) / most if most else 0.0
+    return share if share >= NEARLY_FULL else 0.0
 
 
 def renew_tokens(runtime: Runtime) -> int:

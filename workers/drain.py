@@ -1,6 +1,5 @@
 """Drain: take an account's deliveries in order, decode and normalise them, put their events into lanes."""
 
-import json
 import time
 import traceback
 from collections.abc import Collection, Sequence
@@ -12,14 +11,14 @@ import structlog
 
 from kommo.errors import DecodeError, named
 from kommo.hooks.events import Event
-from kommo.hooks.normalise import normalise
 from kommo.queue import LOOPS
 from kommo.store.dead import DeadLetter
 from kommo.store.echoes import Judging
-from kommo.store.inbox import QUEUE, Batch, Delivery, Entry, RoutedEvent, Step
+from kommo.store.inbox import QUEUE, Batch, Delivery, Entry, RoutedEvent
 from kommo.store.lanes import QUEUE as LANES
-from kommo.store.lanes import Lanes
+from kommo.store.stories import life_seconds
 from workers.loop import TURN_SECONDS, Loop, serve_accounts
+from workers.routing import events_of, steps_of
 from workers.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
@@ -83,7 +82,8 @@ def _batch(
         new_cursor = one.entry.stream_id
         if steps >= _BATCH_STEPS:
             break
-    return Batch(account_id, cursor, new_cursor, events, dead, judging.changes())
+    story_seconds = life_seconds(runtime.settings.retention)
+    return Batch(account_id, cursor, new_cursor, events, dead, judging.changes(), story_seconds)
 
 
 def _decoded(entries: Sequence[Entry]) -> list[_Decoded]:
@@ -94,21 +94,12 @@ def _decoded(entries: Sequence[Entry]) -> list[_Decoded]:
         if found >= _BATCH_STEPS:
             break
         try:
-            one = _Decoded(entry, _events(entry.delivery))
+            one = _Decoded(entry, events_of(entry.delivery))
         except Exception as error:  # an undecodable delivery, or a fault of ours: neither may stop the account
             one = _Decoded(entry, dead=_dead_letter(entry.delivery, error))
         decoded.append(one)
         found += len(one.events)
     return decoded
-
-
-def _events(delivery: Delivery) -> list[Event]:
-    return normalise(
-        delivery.body,
-        content_type=delivery.content_type,
-        account_id=delivery.account_id,
-        delivery_id=delivery.id,
-    )
 
 
 def _routed(runtime: Runtime, one: _Decoded, judging: Judging) -> tuple[list[RoutedEvent], DeadLetter | None]:
@@ -117,7 +108,7 @@ def _routed(runtime: Runtime, one: _Decoded, judging: Judging) -> tuple[list[Rou
     delivery = one.entry.delivery
     try:
         judged = [judging.judged(event, delivery.received_ms) for event in one.events]
-        routed = [_steps(runtime, one.entry, event) for event in judged]
+        routed = [_routed_event(runtime, one.entry, event) for event in judged]
     except Exception as error:  # a fault of ours
         return [], _dead_letter(delivery, error)
     _log.info(
@@ -132,18 +123,9 @@ def _routed(runtime: Runtime, one: _Decoded, judging: Judging) -> tuple[list[Rou
     return routed, None
 
 
-def _steps(runtime: Runtime, entry: Entry, event: Event) -> RoutedEvent:
-    """Make one step per handler that wants the event; the event itself is written once and shared."""
-    record = json.dumps(event.to_record(), separators=(",", ":"), ensure_ascii=False)
-    steps = [
-        Step(
-            Lanes.name(*event.lane_entity, handler.name),
-            f'{{"handler":{json.dumps(handler.name)},"stream":"{entry.stream_id}","event":{record}}}'.encode(),
-        )
-        for handler in runtime.router.matching(event)
-        if handler.echoes or not event.is_echo
-    ]
-    return RoutedEvent(event.id, entry.stream_id, steps, event.is_echo)
+def _routed_event(runtime: Runtime, entry: Entry, event: Event) -> RoutedEvent:
+    steps = steps_of(runtime.router, event, entry.stream_id)
+    return RoutedEvent(event.id, entry.stream_id, steps, event.is_echo, entry.delivery.id)
 
 
 def _dead_letter(delivery: Delivery, error: Exception) -> DeadLetter:

@@ -47,6 +47,20 @@ class Keeper:
                 for lease in leases:
                     self._kept.pop(lease, None)
 
+    def give_back(self) -> int:
+        """Hand back the steps under way, due at once and not counted; say how many.
+
+        Not the writes: those may have been sent, and whoever takes them over has to know.
+
+        Raises:
+            StoreUnavailable: Redis is away; the leases end by themselves.
+        """
+        with self._lock:
+            leases = [lease for lease, (queue, _) in self._kept.items() if queue == LANES]
+            for lease in leases:
+                self._kept.pop(lease)
+        return self._chains[LANES].give_back(leases)
+
     def stop(self) -> None:
         self._stopped.set()
         self._thread.join(timeout=_EVERY + 1)

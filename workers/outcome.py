@@ -19,8 +19,8 @@ from kommo.verdicts import Reject, Retry
 from workers.backoff import backoff_ms
 
 _log = structlog.get_logger(__name__)
-#: Leases that may end unfinished before a step is given up, if its handler has not more attempts. Apart from the
-#: attempts: a lost answer of Redis looks the same as a crash, and is nobody's failure.
+#: Leases that end unfinished before a step is given up, all but the first while it had its process for itself. Apart
+#: from the attempts: neighbours of a crash and lost answers of Redis look the same, and are nobody's failure.
 CRASHES: Final = 3
 #: ms after which a lane whose handler nobody here knows is looked at again.
 _NOT_HERE_MS: Final = 3_000
@@ -28,7 +28,7 @@ _NOT_HERE_MS: Final = 3_000
 
 @dataclass(frozen=True)
 class Ending:
-    """The verb that is recorded, the wait before the next run, and why it was given up if it was."""
+    """The verb that is recorded, the wait before the next run, and why it was given up or has to run again."""
 
     verb: Verb
     delay_ms: int = 0
@@ -60,7 +60,7 @@ def ending_of(error: BaseException, lease: Lease, handler: Handler) -> Ending:
     if isinstance(error, Retry):
         delay = backoff_ms(lease.runs + 1) if error.after is None else round(error.after * 1000)
         _log.info("again later", reason=error.reason, in_ms=delay)
-        return Ending("again", delay_ms=delay)
+        return Ending("again", delay_ms=delay, error=error.reason)
     if isinstance(error, Reject):
         _log.info("rejected by the handler", reason=error.reason)
         return Ending("dead", reason="rejected", error=error.reason)
@@ -73,22 +73,42 @@ def ending_of(error: BaseException, lease: Lease, handler: Handler) -> Ending:
         return _given_up("attempts_exhausted", error)
     delay = backoff_ms(failures, at_least=error.after if isinstance(error, TryLater) else None)
     _log.warning("handler failed, again later", error=named(error), in_ms=delay, exc_info=not _is_ours(error))
-    return Ending("failed", delay_ms=delay)
+    return Ending("failed", delay_ms=delay, error=named(error))
 
 
 def _nobodys_failure(error: ApiError, lease: Lease) -> Ending:
     """Keep the event: the fleet has more to say than Kommo listens to, or a person has to pay or to install anew."""
     if isinstance(error, TryLater):
-        return Ending("again", delay_ms=backoff_ms(lease.runs + 1, at_least=error.after))
+        return Ending("again", delay_ms=backoff_ms(lease.runs + 1, at_least=error.after), error=named(error))
     delay = backoff_ms(lease.runs + 1)
     _log.warning("handler waits for a person", error=named(error), in_ms=delay)
-    return Ending("again", delay_ms=delay)
+    return Ending("again", delay_ms=delay, error=named(error))
 
 
-def crashed(crashes: int) -> Ending:
-    """Give up a step whose every attempt failed, the last by ending its worker or running over its time."""
-    _log.error("given up", reason="crashed", crashes=crashes)
-    return Ending("dead", reason="crashed", error=f"the handler did not come back {crashes} times: crash or timeout")
+def is_poison(lease: Lease) -> bool:
+    """Say whether a step has ended so many processes that it is not run any more."""
+    return lease.crashes >= CRASHES and lease.alone >= CRASHES - 1
+
+
+def crashed(lease: Lease) -> Ending:
+    """Give up a step that ended its process time and again."""
+    _log.error("given up", reason="crashed", crashes=lease.crashes)
+    error = (
+        f"the process ended {lease.crashes} times while the handler ran, {lease.alone} times with nothing else in it"
+    )
+    return Ending("dead", reason="crashed", error=error)
+
+
+def over_time(lease: Lease, handler: Handler, where: str) -> Ending:
+    """Say what becomes of a step whose handler has not come back in time; `where` is what it was doing."""
+    error = f"the handler ran for longer than its timeout= of {handler.timeout_seconds:g} s"
+    failures = lease.failures + 1
+    if failures >= handler.attempts:
+        _log.error("given up", reason="attempts_exhausted", error=error, stack=where)
+        return Ending("dead", reason="attempts_exhausted", error=error, traceback=where)
+    delay = backoff_ms(failures)
+    _log.warning("handler failed, again later", error=error, in_ms=delay, stack=where)
+    return Ending("failed", delay_ms=delay, error=error)
 
 
 def gone(name: str) -> Ending:

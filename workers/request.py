@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -14,11 +15,13 @@ from kommo.api.calls import Caller
 from kommo.api.doubt import may_be_done, search_for
 from kommo.api.turnstile import HeldSlot
 from kommo.api.writes import Write
-from kommo.errors import Action, ApiError, KommoError, NeedsAttention, NotFound, Refused, StoreUnavailable
+from kommo.errors import Action, ApiError, KommoError, NeedsAttention, NotFound, Refused, StoreUnavailable, named
 from kommo.store.echoes import Expected
 from kommo.store.limiter import Slot
 from kommo.store.outbox import FAILED, Pile, PileOutcome, Piles
+from kommo.store.stories import Line
 from workers.letters import unreadable
+from workers.noting import of_pile
 from workers.patience import patiently
 from workers.runtime import Runtime
 from workers.sending import Load, dead, done, failed, found, sort_out
@@ -42,6 +45,9 @@ class Request:
         self._taken = taken
         self._held = held
         self._outcomes: list[PileOutcome] = []
+        #: By their chain: the writes of each pile, resolved if they are ready to go, and why they came to nothing.
+        self._writes: dict[str, Sequence[Write]] = {}
+        self._errors: dict[str, str] = {}
         self._rests = False
 
     def send(self) -> None:
@@ -52,6 +58,8 @@ class Request:
         ):
             read = [(pile, writes) for pile in self._taken.piles if (writes := self._read(pile))]
             loads = self._sorted(read)
+            self._writes = {pile.lease.chain: writes for pile, writes in read}
+            self._writes |= {load.pile.lease.chain: load.writes for load in loads}
             if loads:
                 with _about(self._account, loads):
                     self._outcomes += self._sent(loads)
@@ -96,6 +104,7 @@ class Request:
         except Exception as error:  # sorted by what it means for each write
             self._shrink(batch, error)
             self._rests = isinstance(error, NeedsAttention)
+            self._errors = {load.pile.lease.chain: named(error) for load in loads}
             if expected and isinstance(error, KommoError) and not may_be_done(error):
                 with suppress(StoreUnavailable):
                     self._runtime.shared.echoes.withdraw(expected)
@@ -128,9 +137,8 @@ class Request:
 
     def _record(self) -> None:
         runtime, taken = self._runtime, self._taken
-        recorded = patiently(
-            lambda: runtime.outbox.finish_piles(taken.account_id, taken.token, runtime.runner(), self._outcomes)
-        )
+        told = [replace(outcome, told=self._told(outcome)) for outcome in self._outcomes]
+        recorded = patiently(lambda: runtime.outbox.finish_piles(taken.account_id, taken.token, runtime.runner(), told))
         if self._rests:
             # Parked or not: the same refusal would come at once to whatever is due next.
             runtime.outbox.hold(self._account, seconds=_REST_SECONDS)
@@ -138,6 +146,10 @@ class Request:
             if not came:
                 chain = outcome.lease.chain
                 _log.warning("write came too late: another worker has sent it too", account=self._account, chain=chain)
+
+    def _told(self, outcome: PileOutcome) -> list[Line]:
+        chain = outcome.lease.chain
+        return of_pile(outcome, self._writes.get(chain, ()), self._errors.get(chain, ""))
 
 
 def _about(account_id: int, loads: Sequence[Load]) -> AbstractContextManager[object]:

@@ -3,12 +3,13 @@
 import json
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
-from kommo import log
 from kommo.api.bulk import kind_of
 from kommo.api.later import Later
 from kommo.api.later import Step as AskedBy
@@ -20,13 +21,20 @@ from kommo.store.chains import Lease, Taken
 from kommo.store.lanes import QUEUE, AskedWrite, Finished, StepOutcome
 from kommo.store.outbox import QUEUE as OUTBOX
 from kommo.store.outbox import item_of
+from workers.hanging import Underway
 from workers.letters import unreadable
 from workers.loop import TURN_SECONDS, Loop, serve_accounts, wake_sibling
-from workers.outcome import CRASHES, Ending, crashed, ending_of, gone, not_here
+from workers.outcome import Ending, crashed, ending_of, gone, is_poison, not_here
 from workers.patience import patiently
 from workers.runtime import Runtime
+from workers.step import Step
+from workers.suspects import run_apart
 
 _log = structlog.get_logger(__name__)
+#: Seconds for which a loop waits at the door while a suspected step is kept apart, before it leaves the work to others.
+_DOOR_SECONDS: Final = 1.0
+#: Seconds for which a lease is kept after its handler's time is over.
+_SPARE_SECONDS: Final = 10.0
 
 
 def run(runtime: Runtime) -> None:
@@ -36,13 +44,27 @@ def run(runtime: Runtime) -> None:
 
 def _run_account(runtime: Runtime, account_id: int, _more: int) -> None:
     turn_ends = time.monotonic() + TURN_SECONDS
+    if not runtime.solitude.is_open(within=_DOOR_SECONDS):
+        return
     taken = runtime.lanes.take(account_id, runtime.token())
     if taken.more:
         wake_sibling(runtime, QUEUE, account_id)
     while taken.leases:
-        outcome = run_step(runtime, taken.leases[0])
+        lease = taken.leases[0]
+        if lease.crashes and not is_poison(lease):
+            run_apart(runtime, lease, partial(_run_and_finish, runtime))
+            return
+        with runtime.solitude.together(within=_DOOR_SECONDS) as admitted:
+            if not admitted:
+                runtime.lanes.give_back([lease])
+                return
+            outcome = run_step(runtime, lease)
         last = time.monotonic() >= turn_ends or runtime.stopping.is_set()
         taken = _finish(runtime, outcome, take_next=not last)
+
+
+def _run_and_finish(runtime: Runtime, lease: Lease) -> None:
+    _finish(runtime, run_step(runtime, lease), take_next=False)
 
 
 def run_step(runtime: Runtime, lease: Lease) -> StepOutcome:
@@ -52,44 +74,39 @@ def run_step(runtime: Runtime, lease: Lease) -> StepOutcome:
         event = Event.from_record(item["event"], attempt=lease.runs + lease.crashes + 1)
     except Exception as error:  # stored by another version: kept for a person, and the lane goes on
         return _unreadable(runtime, lease, error)
-    handler = runtime.router.handlers.get(item["handler"])
-    with log.about(
-        delivery=event.delivery_id,
-        account=lease.account_id,
-        event=event.id,
-        type=event.type,
-        handler=item["handler"],
-        attempt=event.attempt,
-    ):
-        ending, writes = _call(runtime, lease, event, handler, item["handler"])
-        return StepOutcome(
-            lease=lease,
-            verb=ending.verb,
-            runner=runtime.runner(),
-            stream_id=item["stream"],
-            delay_ms=ending.delay_ms,
-            writes=writes,
-            dead=ending.letter(lease, event, item),
-        )
+    step = Step(runtime, lease, item, event)
+    with step.about():
+        return step.outcome(*_call(step, runtime.router.handlers.get(step.handler)))
 
 
-def _call(
-    runtime: Runtime, lease: Lease, event: Event, handler: Handler | None, name: str
-) -> tuple[Ending, list[AskedWrite]]:
+def _call(step: Step, handler: Handler | None) -> tuple[Ending, list[AskedWrite]]:
+    runtime, lease, event = step.runtime, step.lease, step.event
     if handler is None:
-        return gone(name) if _is_gone(runtime, name) else not_here(), []
-    if lease.crashes >= max(handler.attempts, CRASHES):
-        return crashed(lease.crashes), []
-    later = Later(AskedBy(lease.account_id, event.id, handler.name, event.delivery_id))
-    began = time.perf_counter()
+        return gone(step.handler) if _is_gone(runtime, step.handler) else not_here(), []
+    if is_poison(lease):
+        return crashed(lease), []
+    later = Later(AskedBy(lease.account_id, event.id, handler.name, event.delivery_id, step.item.get("replay", "")))
     try:
-        with runtime.keeper.holding(runtime.lanes, lease, seconds=handler.timeout_seconds):
+        with _held(step, handler):
             handler.function(event, runtime.clients.client(lease.account_id, later))
         writes = [_asked(write, handler) for write in later.writes]
     except (Exception, SystemExit) as error:  # sys.exit() in a handler is a failure of it, not the end of a worker
         return ending_of(error, lease, handler), []
-    _log.info("handled", ms=round((time.perf_counter() - began) * 1000, 1), writes=len(writes))
+    _log.info("handled", ms=round(step.ms, 1), writes=len(writes))
     return Ending("done"), writes
+
+
+@contextmanager
+def _held(step: Step, handler: Handler) -> Iterator[None]:
+    """Keep a step's lease while its handler runs, and give the step up in its stead when its time is over."""
+    seconds = handler.timeout_seconds
+    watched = Underway(step.lease, handler.name, seconds, partial(step.give_up, handler))
+    # Kept a little longer: that its time is over may have to wait for Redis, and must not look like a crash.
+    with (
+        step.runtime.hanging.timing(watched),
+        step.runtime.keeper.holding(step.runtime.lanes, step.lease, seconds=seconds + _SPARE_SECONDS),
+    ):
+        yield
 
 
 def _asked(write: Write, handler: Handler) -> AskedWrite:
@@ -122,6 +139,9 @@ def _finish(runtime: Runtime, outcome: StepOutcome, *, take_next: bool) -> Taken
     finished, wake, taken = patiently(record)
     if finished is Finished.STALE:
         _log.warning("step came too late, its writes are discarded", lane=outcome.lease.chain)
+        if outcome.lease.crashes:
+            # Whoever took it counted a crash, and we live.
+            runtime.lanes.renew([outcome.lease])
     if wake:
         runtime.waker.wake(LOOPS[OUTBOX])
     return taken

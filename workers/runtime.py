@@ -25,7 +25,9 @@ from kommo.store.keys import Keys
 from kommo.store.lanes import Lanes
 from kommo.store.loops import Loops
 from kommo.store.outbox import Outbox
+from workers.hanging import Hanging
 from workers.keeper import Keeper
+from workers.solitude import Solitude
 from workers.waits import Waits
 
 #: Threads that run loops leave free for drains and the flush.
@@ -52,21 +54,36 @@ def capacity_of_children(children: int) -> Mapping[str, int]:
 
 
 class Gates:
-    """How many loops of each kind run in this process, and whether one more may."""
+    """How many loops of each kind run in this process, and whether one more may.
 
-    def __init__(self, capacity: Mapping[str, int]) -> None:
+    `capacity` is what the process adds to the fleet's; `here`, if it is not the same, what may run in itself.
+    """
+
+    def __init__(self, capacity: Mapping[str, int], here: Mapping[str, int] | None = None) -> None:
         self.capacity = capacity
-        self._gates = {queue: threading.Semaphore(loops) for queue, loops in capacity.items()}
+        self._gates = {queue: threading.Semaphore(loops) for queue, loops in (here or capacity).items()}
+        self._inside = 0
+        self._lock = threading.Lock()
+
+    def is_idle(self) -> bool:
+        """Say whether no loop runs here."""
+        return self._inside == 0
 
     @contextmanager
     def entering(self, queue: str) -> Iterator[bool]:
         """Give True when one more loop may run here, for as long as the block lasts."""
         admitted = self._gates[queue].acquire(blocking=False)
+        self._count(int(admitted))
         try:
             yield admitted
         finally:
+            self._count(-int(admitted))
             if admitted:
                 self._gates[queue].release()
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._inside += more
 
 
 @dataclass
@@ -94,12 +111,14 @@ class Runtime:
         self.clients = Clients(self.accounts, self.shared, self.settings.api_base)
         self.fleet = Fleet(self.redis)
         self.waits = Waits()
+        self.solitude = Solitude()
+        self.hanging = Hanging(self.gates.capacity["lanes"], self.solitude)
         self._numbers = itertools.count(1)
         self._capacity: Mapping[str, int] = {}
         self._capacity_read = 0.0
 
     @classmethod
-    def compose(cls, settings: Settings, router: Router, capacity: Mapping[str, int]) -> "Runtime":
+    def compose(cls, settings: Settings, router: Router, gates: Gates) -> "Runtime":
         """Build a process's parts; nothing is sent yet."""
         return cls(
             settings=settings,
@@ -107,7 +126,7 @@ class Runtime:
             redis=connect(settings.redis_url),
             keys=(keys := Keys(settings.shards)),
             keeper=Keeper(settings.redis_url, keys),
-            gates=Gates(capacity),
+            gates=gates,
             waker=Waker(publisher(settings.broker)),
         )
 

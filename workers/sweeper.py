@@ -1,8 +1,10 @@
 """Sweep: twice a second, outside the pool, notice due work that nobody took, and say that this process lives."""
 
 import os
+import random
 import signal
 import threading
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -16,13 +18,17 @@ _log = structlog.get_logger(__name__)
 EVERY_SECONDS: Final = 0.5
 #: ms that work may be late before a loop is woken for it. A wake-up that arrives needs a few.
 _LATE_MS: Final = 200
+#: ms after which the hints evidently do not arrive: who sweeps then serves the work itself.
+_UNHEARD_MS: Final = 3_000
 
 
 class Sweeper:
     """The thread that makes good every hint that was lost, and every loop that died."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, serve: Callable[[str], None] = lambda _: None) -> None:
         self._runtime = runtime
+        #: Runs a loop in this process, outside the pool, if one more may run here.
+        self._serve = serve
         self._checked = False
         self._prober = Prober(runtime)
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
@@ -38,7 +44,8 @@ class Sweeper:
                 _log.warning("sweep skipped", error=str(error))
             except Exception:  # whatever it was, the next sweep must come
                 _log.exception("sweep failed")
-            if self._runtime.stopping.wait(EVERY_SECONDS):
+            # Not in step with the others, or the same one would sweep for ever; it may not serve all queues.
+            if self._runtime.stopping.wait(EVERY_SECONDS * random.uniform(0.7, 1.3)):  # noqa: S311 - no secret
                 return
 
     def sweep(self) -> None:
@@ -54,11 +61,16 @@ class Sweeper:
         if not sweeps:
             return
         for queue, task in LOOPS.items():
-            loops = runtime.loops[queue]
-            if any(loops.overdue(shard, by_ms=_LATE_MS) for shard in range(runtime.keys.shards)):
+            if self._late(queue, by_ms=_LATE_MS):
                 runtime.waker.wake(task)
+                if self._late(queue, by_ms=_UNHEARD_MS):
+                    self._serve(task)
         if runtime.shared.brakes.probes_due(address=address_of(runtime)):
             self._prober.look()
+
+    def _late(self, queue: str, *, by_ms: int) -> bool:
+        loops = self._runtime.loops[queue]
+        return any(loops.overdue(shard, by_ms=by_ms) for shard in range(self._runtime.keys.shards))
 
     def _check_shards(self) -> None:
         """End a worker that would look for the work in the wrong place; Redis may have been away at its start."""

@@ -5,6 +5,7 @@ from workers.app import app, runtime
 from workers.drain import drain as drain_accounts
 from workers.flush import flush as flush_accounts
 from workers.run import run as run_steps
+from workers.watching import Watching
 
 
 @app.task(name="workers.drain")
@@ -36,3 +37,11 @@ def renew() -> None:
     """Keep the tokens of idle accounts alive, and warn of those that nothing renews."""
     chores.renew_tokens(runtime())
     chores.warn_of_ends(runtime())
+
+
+@app.task(name="workers.chores.webhooks")
+def watch_webhooks() -> None:
+    """See that the accounts' webhooks are on, and look for what they have not told."""
+    watching = Watching.of(runtime())
+    watching.look_at_all()
+    watching.fill_all()

@@ -3,6 +3,7 @@
 What is found here proves nothing and is compared again with the decoded body.
 """
 
+import codecs
 import re
 from collections.abc import Iterator
 
@@ -43,7 +44,7 @@ def accounts_named(body: bytes) -> set[int]:
 
 
 def _ids(body: bytes) -> Iterator[int]:
-    pattern = _JSON if body[:64].lstrip().startswith(b"{") else _FORM
+    pattern = _JSON if body[:64].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"{") else _FORM
     for match in pattern.finditer(body):
         digits = next(group for group in match.groups() if group)
         if account_id := int(digits):

@@ -3,6 +3,7 @@
 https://developers.kommo.com/docs/webhooks-general · https://developers.kommo.com/docs/webhooks-dp
 """
 
+import codecs
 import json
 from typing import Any
 
@@ -18,7 +19,7 @@ def decode_body(body: bytes, content_type: str | None) -> dict[str, Any]:
     media_type = (content_type or "").partition(";")[0].strip().lower()
     if len(body) > form.MAX_BYTES:
         raise BodyTooLarge(f"The body has {len(body)} bytes; {form.MAX_BYTES} are allowed")
-    start = body[:64].lstrip()
+    start = body[:64].removeprefix(codecs.BOM_UTF8).lstrip()
     if media_type == "text/json" or media_type.endswith(("/json", "+json")):
         return _json(body) if body.strip() else {}
     # A form never begins like this: http_build_query escapes the brace.
@@ -44,18 +45,9 @@ def _json(body: bytes) -> dict[str, Any]:
         raise DecodeError(f"The body is not JSON: {type(error).__name__}") from None
     if not isinstance(decoded, dict):
         raise DecodeError(f"The body is JSON, but a {type(decoded).__name__} instead of an object")
-    _check_depth(decoded)
+    if scalars.is_deeper(decoded, form.MAX_DEPTH):
+        raise TooDeep(f"The body is nested more than {form.MAX_DEPTH} deep, which is all that is allowed")
     return _without_lone_surrogates(decoded) if "\\ud" in document.lower() else decoded
-
-
-def _check_depth(decoded: dict[str, Any]) -> None:
-    level: list[Any] = [decoded]
-    for _ in range(form.MAX_DEPTH + 1):
-        inner = (value for outer in level for value in (outer.values() if isinstance(outer, dict) else outer))
-        level = [value for value in inner if isinstance(value, dict | list)]
-        if not level:
-            return
-    raise TooDeep(f"The body is nested more than {form.MAX_DEPTH} deep, which is all that is allowed")
 
 
 def _without_lone_surrogates(decoded: dict[str, Any]) -> dict[str, Any]:

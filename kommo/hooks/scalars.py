@@ -9,6 +9,8 @@ from typing import Any
 
 #: Characters of an id that is text (a UUID has 36).
 MAX_ID_LENGTH = 128
+#: How deep a text that is JSON may be nested.
+MAX_TEXT_DEPTH = 32
 
 # `\d` and `int` would take digits of every script.
 _WHOLE = re.compile("-?[0-9]{1,19}")
@@ -118,9 +120,22 @@ def json_object(value: object) -> Mapping[str, Any] | None:
     if not isinstance(value, str) or not value.startswith("{"):
         return mapping(value)
     try:
-        return mapping(load_json(value))
+        read = mapping(load_json(value))
     except (ValueError, RecursionError):
         return None
+    # What can be read may still be too deep to be written, or walked through by a handler.
+    return None if is_deeper(read, MAX_TEXT_DEPTH) else read
+
+
+def is_deeper(value: object, limit: int) -> bool:
+    """Tell whether lists and objects are nested in more than `limit` others."""
+    level: list[Any] = [value]
+    for _ in range(limit + 2):
+        level = [inner for inner in level if isinstance(inner, dict | list)]
+        if not level:
+            return False
+        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
+    return True
 
 
 def load_json(document: str) -> Any:

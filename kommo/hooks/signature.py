@@ -14,6 +14,8 @@ from kommo.errors import SignatureError
 
 _SHA256 = re.compile(rb"[0-9a-f]{64}")
 _SHA1 = re.compile(rb"[0-9a-f]{40}")
+#: Secrets of an account: the current one and that of a rotation.
+_USUAL_SECRETS = 2
 
 
 def url_signature(client_secret: str, client_id: str, account_id: int | str) -> str:
@@ -51,7 +53,7 @@ def verify_account(presented: str | None, *, secrets: Sequence[str], client_id: 
     `presented` is text as WSGI gives it, `secrets` the current secret and those of a rotation under way.
     """
     given = _digest(presented, _SHA256)
-    _match(given, (url_signature(secret, client_id, account_id) for secret in secrets if secret))
+    _match(given, [(secret, url_signature(secret, client_id, account_id)) for secret in _padded(secrets)])
 
 
 def verify_header(
@@ -59,15 +61,23 @@ def verify_header(
 ) -> None:
     """Accept an `X-Signature` over either the account or the body; else raise SignatureError."""
     given = _digest(presented, _SHA256)
-    accounts = [url_signature(secret, client_id, account_id) for secret in secrets if secret]
-    bodies = [body_signature(secret, body) for secret in secrets if secret]
+    accounts = [(secret, url_signature(secret, client_id, account_id)) for secret in _padded(secrets)]
+    bodies = [(secret, body_signature(secret, body)) for secret in _padded(secrets)]
     _match(given, accounts + bodies)
 
 
 def verify_chat(presented: str | None, *, secrets: Sequence[str], body: bytes) -> None:
     """Accept an `X-Signature` of the Chats API over the body, made with a channel secret; else raise SignatureError."""
     given = _digest(presented, _SHA1)
-    _match(given, (chat_signature(secret, body) for secret in secrets if secret))
+    _match(given, [(secret, chat_signature(secret, body)) for secret in _padded(secrets)])
+
+
+def check_digest(presented: str | None) -> None:
+    """Raise SignatureError for what cannot be a SHA-256 signature, before anything is read or looked up for it.
+
+    64 hexadecimal digits in lower case, as PHP writes them.
+    """
+    _digest(presented, _SHA256)
 
 
 def _hmac(secret: str, message: bytes, algorithm: str) -> str:
@@ -87,9 +97,14 @@ def _digest(presented: str | None, form: re.Pattern[bytes]) -> bytes:
     return given
 
 
-def _match(given: bytes, expected: Iterable[str]) -> None:
+def _padded(secrets: Sequence[str]) -> tuple[str, ...]:
+    """Fill up with empty secrets, so that an account without any, or none under rotation, takes as long as others."""
+    return (*secrets, *[""] * (_USUAL_SECRETS - len(secrets)))
+
+
+def _match(given: bytes, expected: Iterable[tuple[str, str]]) -> None:
     # Every candidate is compared, so that the time does not tell which secret was right. An empty secret never is one:
     # anybody could sign with it.
-    matches = [hmac.compare_digest(given, candidate.encode("ascii")) for candidate in expected]
+    matches = [hmac.compare_digest(given, candidate.encode("ascii")) & bool(secret) for secret, candidate in expected]
     if not any(matches):
         raise SignatureError("The signature is wrong")

@@ -13,10 +13,11 @@ from redis import Redis
 from kommo.errors import SettingsError, StoreError, StoreUnavailable
 from kommo.settings import Settings
 from kommo.store.account import Account, State
+from kommo.store.breaker import Breaker
 from kommo.store.connection import translated
 from kommo.store.keys import Keys
 from kommo.store.limiter import Scope
-from kommo.store.proofs import Proof, Proofs
+from kommo.store.proofs import Noticed, Proof, Proofs
 from kommo.store.renewals import Renewals, pause_key
 from kommo.store.scripts import Call, Scripts
 from kommo.store.vault import Vault
@@ -62,6 +63,8 @@ class Accounts:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        breaker: Breaker | None = None,
+        noticed: Noticed | None = None,
     ) -> None:
         self._settings = settings
         self._redis = redis
@@ -69,7 +72,7 @@ class Accounts:
         self._vault = Vault(settings.token_keys)
         self._clock = clock
         self._sleep = sleep
-        self._proofs = Proofs(self._stored_proof, clock=clock)
+        self._proofs = Proofs(self._stored_proof, clock=clock, breaker=breaker, noticed=noticed)
 
     # What everybody asks
 

@@ -18,7 +18,8 @@ LEASE_MS: Final = 5_000
 class Lease:
     """The right to work on the head of one chain, until it is finished or the lease ends.
 
-    `runs` counts earlier runs of this item, `failures` those that raised, `crashes` the leases that ended unfinished.
+    `runs` counts earlier runs of this item, `failures` those that raised, `crashes` the leases that ended unfinished,
+    `alone` those of them under which a process did nothing else.
     """
 
     account_id: int
@@ -29,6 +30,7 @@ class Lease:
     failures: int
     crashes: int
     item: bytes
+    alone: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +55,29 @@ class Chains:
 
     def renew(self, leases: Iterable[Lease]) -> dict[Lease, bool]:
         """Prolong leases; False for those that somebody else holds by now."""
-        by_account: dict[int, list[Lease]] = defaultdict(list)
-        for lease in leases:
-            by_account[lease.account_id].append(lease)
-        return {lease: kept for group in by_account.values() for lease, kept in self._renew_group(group)}
+        return {lease: kept for group in _by_account(leases) for lease, kept in self._renew_group(group)}
+
+    def mark(self, lease: Lease, *, alone: bool) -> bool:
+        """Note that the process works on nothing else, or not any more; False when the lease has passed on.
+
+        Call it again after StoreUnavailable: it may have been noted.
+        """
+        keys = self._keys.chains(self.queue, lease.account_id).all()
+        args: list[str | int | bytes] = [lease.chain, lease.token, lease.seq, int(alone)]
+        return bool(self._scripts.run(Call("chain_mark", keys, args)))
+
+    def give_back(self, leases: Iterable[Lease], *, delay_ms: int = 0) -> int:
+        """End leases as if they had never been; say how many were still held."""
+        return sum(self._give_back_group(group, delay_ms) for group in _by_account(leases))
+
+    def _give_back_group(self, group: Sequence[Lease], delay_ms: int) -> int:
+        account = group[0].account_id
+        call = Call("chain_return", self._keys.chains(self.queue, account).all(), [account, delay_ms, *_named(group)])
+        return int(self._scripts.run(call))
 
     def _renew_group(self, group: Sequence[Lease]) -> list[tuple[Lease, bool]]:
-        account = group[0].account_id
-        args: list[str | int | bytes] = [LEASE_MS]
-        for lease in group:
-            args += [lease.chain, lease.token, lease.seq]
-        kept = self._scripts.run(Call("chain_renew", self._keys.chains(self.queue, account).all(), args))
+        keys = self._keys.chains(self.queue, group[0].account_id).all()
+        kept = self._scripts.run(Call("chain_renew", keys, [LEASE_MS, *_named(group)]))
         return [(lease, bool(answer)) for lease, answer in zip(group, kept, strict=True)]
 
     def _take_call(self, account_id: int, token: str, limit: int) -> Call:
@@ -74,7 +88,18 @@ class Chains:
     def _taken(account_id: int, token: str, answer: Sequence[Any]) -> Taken:
         *rows, more = answer
         leases = [
-            Lease(account_id, chain.decode(), token, seq, runs, failures, crashes, item)
-            for chain, seq, runs, failures, crashes, item in rows
+            Lease(account_id, chain.decode(), token, seq, runs, failures, crashes, item, alone)
+            for chain, seq, runs, failures, crashes, item, alone in rows
         ]
         return Taken(leases, int(more))
+
+
+def _by_account(leases: Iterable[Lease]) -> Iterable[list[Lease]]:
+    groups: dict[int, list[Lease]] = defaultdict(list)
+    for lease in leases:
+        groups[lease.account_id].append(lease)
+    return groups.values()
+
+
+def _named(leases: Iterable[Lease]) -> list[str | int | bytes]:
+    return [part for lease in leases for part in (lease.chain, lease.token, lease.seq)]

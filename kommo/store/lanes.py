@@ -12,6 +12,7 @@ from kommo.store.dead import DeadLetter
 from kommo.store.keys import Keys
 from kommo.store.outbox import QUEUE as OUTBOX
 from kommo.store.scripts import Call
+from kommo.store.stories import Line, life_seconds, story_key
 
 QUEUE: Final = "lanes"
 Verb = Literal["done", "failed", "again", "postpone", "dead"]
@@ -27,7 +28,10 @@ class AskedWrite:
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """How a step ended (the verbs are explained in lane_finish.lua). `runner` is the thread that ran it."""
+    """How a step ended (the verbs are explained in lane_finish.lua). `runner` is the thread that ran it.
+
+    `told` goes into the story of its delivery, which then lives for `story_seconds`.
+    """
 
     lease: Lease
     verb: Verb
@@ -36,6 +40,8 @@ class StepOutcome:
     delay_ms: int = 0
     writes: Sequence[AskedWrite] = field(default_factory=tuple)
     dead: DeadLetter | None = None
+    told: Line | None = None
+    story_seconds: int = life_seconds(0)
 
 
 class Finished(IntEnum):
@@ -51,6 +57,8 @@ class Lanes(Chains):
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         super().__init__(QUEUE, redis, keys)
+        #: The keys of lane_finish.lua by account, up to `finished` and after it: naming them takes as long as its work.
+        self._named: dict[int, tuple[Sequence[str], Sequence[str]]] = {}
 
     def finish(self, outcome: StepOutcome) -> tuple[Finished, bool]:
         """Record how a step ended and store its writes; say whether a flush has to be woken.
@@ -74,26 +82,24 @@ class Lanes(Chains):
 
     def _finish_call(self, outcome: StepOutcome) -> Call:
         account, keys = outcome.lease.account_id, self._keys
-        flush = keys.queue(OUTBOX, keys.shard(account))
-        lease, letter = outcome.lease, outcome.dead
+        lease, letter, told = outcome.lease, outcome.dead, outcome.told
         args: list[str | int | bytes] = [account, lease.chain, lease.token, lease.seq, outcome.verb, outcome.delay_ms]
         args += [outcome.stream_id, letter.id if letter else "", letter.to_json() if letter else ""]
+        args += [told.name if told else "", told.text if told else "", outcome.story_seconds]
         for write in outcome.writes:
             args += [write.chain, write.record]
-        return Call(
-            "lane_finish",
-            [
-                *keys.chains(QUEUE, account).all(),
-                *keys.chains(OUTBOX, account).all(),
-                flush.awake,
-                flush.flag,
-                keys.of_shard(keys.shard(account), QUEUE, "finished", outcome.runner),
-                keys.open(account),
-                keys.stats(account),
-                *keys.dead(account),
-            ],
-            args,
-        )
+        before, after = self._named.get(account) or self._name(account)
+        finished = keys.of_shard(keys.shard(account), QUEUE, "finished", outcome.runner)
+        story = [story_key(keys, account, told.delivery_id)] if told else []
+        return Call("lane_finish", [*before, finished, *after, *story], args)
+
+    def _name(self, account: int) -> tuple[Sequence[str], Sequence[str]]:
+        keys = self._keys
+        flush = keys.queue(OUTBOX, keys.shard(account))
+        chains = (*keys.chains(QUEUE, account).all(), *keys.chains(OUTBOX, account).all())
+        named = (*chains, flush.awake, flush.flag), (keys.open(account), keys.stats(account), *keys.dead(account))
+        self._named[account] = named
+        return named
 
 
 def _finished(answer: Sequence[Any]) -> tuple[Finished, bool]:

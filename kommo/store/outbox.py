@@ -11,6 +11,7 @@ from kommo.store.connection import now_ms, translated
 from kommo.store.dead import DeadLetter
 from kommo.store.keys import Keys
 from kommo.store.scripts import Call
+from kommo.store.stories import Line, story_key
 
 QUEUE: Final = "outbox"
 #: Seconds for which the result of a write is kept for the writes that refer to it.
@@ -55,7 +56,7 @@ class PileOutcome:
     """How a pile ended (the verbs are explained in outbox_finish.lua).
 
     `done` writes are done with; then `marked` writes get the mark. `results` are the ids of the entities made, or
-    FAILED, by write id.
+    FAILED, by write id. `told` goes into the stories of the writes' deliveries.
     """
 
     lease: Lease
@@ -66,6 +67,7 @@ class PileOutcome:
     marked: int = 0
     results: Mapping[str, str] = field(default_factory=dict)
     dead: Sequence[DeadLetter] = ()
+    told: Sequence[Line] = ()
 
 
 class Outbox(Chains):
@@ -93,15 +95,18 @@ class Outbox(Chains):
 
     def finish_piles(self, account_id: int, token: str, sender: str, outcomes: Sequence[PileOutcome]) -> list[bool]:
         """Record how all piles of one take ended; False for those whose lease had passed to somebody else."""
-        args: list[str | int | bytes] = [account_id, token, RESULT_SECONDS]
+        stories = _numbered(line.delivery_id for outcome in outcomes for line in outcome.told)
+        args: list[str | int | bytes] = [account_id, token, RESULT_SECONDS, len(stories)]
         result_keys: list[str] = []
         for outcome in outcomes:
             args += [outcome.lease.chain, outcome.lease.seq, outcome.verb, outcome.done, outcome.delay_ms]
             args += [outcome.mark, outcome.marked]
-            args += [len(outcome.results), len(outcome.dead), *outcome.results.values()]
+            args += [len(outcome.results), len(outcome.dead), len(outcome.told), *outcome.results.values()]
             result_keys += [self._result_key(account_id, write_id) for write_id in outcome.results]
             for letter in outcome.dead:
                 args += [letter.id, letter.to_json()]
+            for line in outcome.told:
+                args += [stories[line.delivery_id], line.name, line.text]
         keys = [
             *self._keys.chains(QUEUE, account_id).all(),
             self._keys.of_shard(self._keys.shard(account_id), QUEUE, "finished", sender),
@@ -109,6 +114,7 @@ class Outbox(Chains):
             *self._keys.dead(account_id),
             self._stumbles_key(account_id),
             *result_keys,
+            *(story_key(self._keys, account_id, delivery_id) for delivery_id in stories),
         ]
         return [answer != 0 for answer in self._scripts.run(Call("outbox_finish", keys, args))]
 
@@ -149,6 +155,11 @@ class Outbox(Chains):
 
     def _size_key(self, account_id: int) -> str:
         return self._keys.of_account(account_id, QUEUE, "size")
+
+
+def _numbered(names: Iterable[str]) -> dict[str, int]:
+    """Number names from 1, each once."""
+    return {name: number for number, name in enumerate(dict.fromkeys(names), 1)}
 
 
 def item_of(kind: str, record: bytes) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kommo.errors import SettingsError, StoreUnavailable
+from kommo.store.breaker import Breaker
 
 #: Seconds after which a change made elsewhere is seen; reading it takes a little more.
 SEEN_SECONDS: Final = 4.5
@@ -34,10 +35,15 @@ class _Seen:
     until: float
 
 
+#: Told of each account that was read: what proves it, None when it is not stored.
+Noticed = Callable[[int, Proof | None], None]
+
+
 class Proofs:
     """The proofs of stored accounts as they were read last; safe for threads.
 
-    While Redis is away, or a record cannot be opened, what was read before goes on being used.
+    While Redis is away, or a record cannot be opened, what was read before goes on being used. With a breaker Redis is
+    not asked until that is closed, else not for AWAY_SECONDS.
     """
 
     def __init__(
@@ -46,10 +52,14 @@ class Proofs:
         *,
         clock: Callable[[], float] = time.monotonic,
         strangers: int = STRANGERS,
+        breaker: Breaker | None = None,
+        noticed: Noticed | None = None,
     ) -> None:
         self._read = read
         self._clock = clock
         self._most_strangers = strangers
+        self._breaker = breaker
+        self._noticed = noticed
         self._lock = threading.Lock()
         self._stored: dict[int, _Seen] = {}
         self._strangers: dict[int, _Seen] = {}
@@ -70,6 +80,9 @@ class Proofs:
             if seen is None:
                 raise StoreUnavailable(str(error)) from error
             proof = seen.proof
+        else:
+            if self._noticed:
+                self._noticed(account_id, proof)
         self._remember(account_id, proof)
         return proof
 
@@ -80,12 +93,15 @@ class Proofs:
             self._strangers.pop(account_id, None)
 
     def _read_unless_away(self, account_id: int) -> Proof | None:
-        if self._clock() < self._away_until:
+        if self._clock() < self._away_until or (self._breaker and self._breaker.is_open):
             raise StoreUnavailable("Redis was away a moment ago")
         try:
             return self._read(account_id)
-        except StoreUnavailable:
-            self._away_until = self._clock() + AWAY_SECONDS
+        except StoreUnavailable as error:
+            if self._breaker:
+                self._breaker.trip(str(error))
+            else:
+                self._away_until = self._clock() + AWAY_SECONDS
             raise
 
     def _remember(self, account_id: int, proof: Proof | None) -> None:

@@ -11,9 +11,11 @@ from importlib.resources import files
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError
 
+from kommo.errors import StoreUnavailable
 from kommo.store.connection import translated
+from kommo.store.wire import Command, exchange
 
 _USES: Final = "--! uses "
 
@@ -42,6 +44,18 @@ def _sha(name: str) -> str:
     return sha1(source(name).encode(), usedforsecurity=False).hexdigest()
 
 
+def _command(call: Call, *, whole: bool = False) -> Command:
+    """Name a script by its digest, or bring its text along."""
+    run, script = ("EVAL", source(call.script)) if whole else ("EVALSHA", _sha(call.script))
+    return (run, script, len(call.keys), *call.keys, *call.args)
+
+
+def _raised(result: Any) -> Any:
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
 class Scripts:
     """The scripts on one Redis. A restarted Redis has forgotten them: they are then loaded and run again."""
 
@@ -56,23 +70,48 @@ class Scripts:
         """
         with translated():
             try:
-                return self._redis.evalsha(_sha(call.script), len(call.keys), *call.keys, *call.args)
+                return _raised(exchange(self._redis, [_command(call)])[0])
             except NoScriptError:
                 return self._load_and_run(call)
 
     def run_together(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in order in one round trip; each is atomic by itself, others may come between."""
         with translated():
-            pipe = self._redis.pipeline(transaction=False)
-            for call in calls:
-                pipe.evalsha(_sha(call.script), len(call.keys), *call.keys, *call.args)
-            results = pipe.execute(raise_on_error=False)
+            results = exchange(self._redis, [_command(call) for call in calls])
             for index, result in enumerate(results):
                 if isinstance(result, NoScriptError):
                     results[index] = self._load_and_run(calls[index])
-                elif isinstance(result, Exception):
-                    raise result
+                else:
+                    _raised(result)
             return results
+
+    def run_each(self, calls: Sequence[Call], *, in_order: bool = False) -> list[Any]:
+        """Run scripts like `run_together`; what came of each stands in its place, an error as the exception.
+
+        `in_order`: those with the same first key run in order even when Redis has forgotten the scripts, which
+        somebody else may bring back half-way. The first of each then brings its text along.
+
+        Raises:
+            StoreUnavailable: Redis is away; which scripts ran is not known.
+        """
+        with translated():
+            begun: set[str] = set()
+            commands: list[Command] = []
+            for call in calls:
+                commands.append(_command(call, whole=in_order and call.keys[0] not in begun))
+                begun.add(call.keys[0])
+            results = exchange(self._redis, commands)
+        return [self._outcome(call, result) for call, result in zip(calls, results, strict=True)]
+
+    def _outcome(self, call: Call, result: Any) -> Any:
+        try:
+            with translated():
+                if isinstance(result, NoScriptError):
+                    return self._load_and_run(call)
+                _raised(result)
+        except (StoreUnavailable, RedisError) as error:
+            return error
+        return result
 
     def _load_and_run(self, call: Call) -> Any:
         return self._redis.eval(source(call.script), len(call.keys), *call.keys, *call.args)

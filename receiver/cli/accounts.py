@@ -14,13 +14,13 @@ from kommo import log
 from kommo.api.address import account_host, api_base
 from kommo.api.calls import Access, FixedAccess
 from kommo.api.tokens.claims import claims_of
+from kommo.cli.desk import Desk, opened, settings_of_environment
 from kommo.errors import KommoError, RequestError, SettingsError
 from kommo.store.account import Account
 from kommo.store.accounts import Credentials
 from kommo.store.vault import new_key
 from kommo.variables import Secret
 from receiver.cli.accounts_table import moment, table_of
-from kommo.cli.desk import Desk, opened, settings_of_environment
 from receiver.cli.rotation import Rotation
 from receiver.installs.calls import account_number
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kommo.api.tokens.claims import claims_of
+from kommo.cli.desk import Desk, told
 from kommo.errors import KommoError, NotFound, SettingsError
 from kommo.hooks.signature import webhook_url
 from kommo.store.accounts import Account, Credentials
 from kommo.variables import Secret
-from kommo.cli.desk import Desk, told
 
 
 class RotationStopped(KommoError):

@@ -11,13 +11,13 @@ from rich.table import Table
 from kommo import log
 from kommo.api.client import Client
 from kommo.api.clients import check_address
+from kommo.cli.desk import Desk, opened, settings_of_environment
 from kommo.errors import SettingsError
 from kommo.hooks.signature import webhook_url
 from kommo.store.accounts import Credentials
 from kommo.store.gaps import Gaps
 from kommo.store.watch import Watch
 from kommo.variables import Secret
-from kommo.cli.desk import Desk, opened, settings_of_environment
 
 #: What the commands need beside Redis, and what it is for; a stored account may have a client of its own.
 _NEEDED: Final = ("REDIS_URL", "KOMMO_CLIENT_ID", "KOMMO_CLIENT_SECRET")

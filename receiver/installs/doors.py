@@ -31,6 +31,7 @@ from receiver.installs.integrations import find_integration
 from receiver.installs.pages import guarded
 from receiver.installs.state import STATE_SECONDS, StateExpired, States
 from receiver.installs.visits import Arrival, Hint, Unusable, read_callback, read_disconnect
+from receiver.strangers import Strangers
 
 _log = structlog.get_logger(__name__)
 _PATH: Final = "/oauth"
@@ -60,6 +61,7 @@ class Doors:
     background: Background
     installer: Installer
     states: States
+    strangers: Strangers
     patience: float = _PATIENCE
     waiting: Semaphore = field(default_factory=lambda: Semaphore(_WAITING))
 
@@ -95,18 +97,26 @@ class Doors:
         """Take what Kommo brings back: a code, a refusal, or nothing at all when it probes the address."""
         if request.method == "HEAD":
             return Response()
-        if (arrival := read_callback(_query())) is None:
+        with self.strangers.counting(request.environ):
+            arrival = read_callback(_query())
+        if arrival is None:
             return sentences.probed().response()
         if missing := missing_settings(self.settings):
             return sentences.misses(missing).response()
-        return self._from_widget(arrival) if arrival.from_widget else self._from_browser(arrival)
+        if arrival.from_widget:
+            with self.strangers.attempt(request.environ):
+                return self._from_widget(arrival)
+        with self.strangers.counting(request.environ):
+            return self._from_browser(arrival)
 
     def disconnect(self) -> Response:
         """Take Kommo's word that an account has gone for a hint, and have it looked into."""
         if request.method == "HEAD":
             return Response()
-        hint = read_disconnect(_query())
-        if self._prove(hint) and not self.background.accept(hint_errand(hint.account_id)):
+        with self.strangers.counting(request.environ):
+            hint = read_disconnect(_query())
+            concerns = self._prove(hint)
+        if concerns and not self.background.accept(hint_errand(hint.account_id)):
             return sentences.store_away().response()
         _log.info("disconnect call", account=hint.account_id)
         return Response(status=200)
@@ -133,11 +143,28 @@ class Doors:
         if verdict is Verdict.SEEN:
             return self._outcome(id_)
         if verdict is not Verdict.WELCOME:
-            _log.warning("visit refused", reason=verdict.name.lower(), remote=request.remote_addr)
+            self._tell(verdict.name.lower())
             return _TURNED_AWAY[verdict]().response()
         if not self._is_known(client_id):
             return sentences.unknown_client().response()
         return self._refused(arrival, client_id) or self._awaited(id_)
+
+    def unusable(self, error: Unusable) -> Response:
+        """Answer who brought what cannot be used."""
+        self._tell(error.reason)
+        return sentences.unusable(error.reason, str(error)).response()
+
+    def refused(self, error: SignatureError) -> Response:
+        """Answer who has not proven to come from Kommo, or to have begun here."""
+        self._tell(str(error))
+        if request.path.rstrip("/").endswith("/disconnect"):
+            return sentences.unusable("hint", "The signature does not prove that the call comes from Kommo.").response()
+        return sentences.state_refused(expired=isinstance(error, StateExpired)).response()
+
+    def _tell(self, reason: str) -> None:
+        if (left_out := self.strangers.line()) is not None:
+            remote = self.strangers.address(request.environ)
+            _log.warning("visit refused", reason=reason, remote=remote, left_out=left_out)
 
     def _verdict(self, state: str, browser: str, id_: str) -> Verdict:
         # Without a Redis to count in, those that wait in memory are the limit.
@@ -230,8 +257,8 @@ def blueprint(doors: Doors) -> Blueprint:
         for form in (f"{_PATH}/{name}", f"{_PATH}/{name}/"):
             routes.add_url_rule(form, name, view, methods=["GET"], provide_automatic_options=False)
     for kind, answer in (
-        (Unusable, _unusable),
-        (SignatureError, _refused),
+        (Unusable, doors.unusable),
+        (SignatureError, doors.refused),
         (StoreUnavailable, _away),
         (SettingsError, _unset),
     ):
@@ -249,18 +276,6 @@ def _query() -> dict[str, list[str]]:
 
 def _guarded(response: Response) -> Response:
     return guarded(response) if request.path.startswith(_PATH) else response
-
-
-def _unusable(error: Unusable) -> Response:
-    _log.warning("visit refused", reason=error.reason, remote=request.remote_addr)
-    return sentences.unusable(error.reason, str(error)).response()
-
-
-def _refused(error: SignatureError) -> Response:
-    _log.warning("visit refused", reason=str(error), remote=request.remote_addr)
-    if request.path.rstrip("/").endswith("/disconnect"):
-        return sentences.unusable("hint", "The signature does not prove that the call comes from Kommo.").response()
-    return sentences.state_refused(expired=isinstance(error, StateExpired)).response()
 
 
 def _away(error: StoreUnavailable) -> Response:

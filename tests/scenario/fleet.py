@@ -79,12 +79,12 @@ class Program:
 
     def web(self) -> None:
         self.start("web", "gunicorn", "-c", "deploy/gunicorn.conf.py", "receiver:create_app()")
-        wait_for(lambda: self._status("GET", "/health/live") == 200, seconds=20, what=self.log("web"))
+        wait_for(lambda: self._status("GET", "/health/live") == 200, seconds=40, what=self.log("web"))
 
     def worker(self, name: str, *options: str) -> subprocess.Popen[bytes]:
         seen = self._fleet_size()
         process = self.start(name, "celery", "-A", "workers.app", "worker", *(options or ("-P", "threads")), "-n", name)
-        wait_for(lambda: self._fleet_size() > seen, seconds=20, what=f"{name} announced itself")
+        wait_for(lambda: self._fleet_size() > seen, seconds=40, what=f"{name} announced itself")
         return process
 
     def kill(self, name: str) -> None:

@@ -5,7 +5,9 @@
 --   q.ready  zset  account -> ms at which its first chain is due; gone when the account has no chain
 --   q.due    zset  chain -> ms at which it is due; for a leased chain the end of its lease
 --   q.state  hash  chain -> "head tail runs failures crashes token", token "-" when nobody holds a lease
---   q.items  hash  "chain|n" -> item number n, head <= n <= tail
+--   q.items  hash  "chain|n" -> item number n, head <= n <= tail; of an item that was out under a lease that ended
+--                  unfinished also "chain|mark" -> token of the lease that had a process for itself (see chain_mark), and
+--                  "chain|alone" -> how many of its crashes happened under such a lease
 -- All of them live as long as there is something in them, and no longer.
 
 local function unpack_state(packed)
@@ -64,6 +66,10 @@ end
 -- End the lease. `pop` items at the head are dropped; with none the chain is due again after `delay` ms.
 local function finish(q, account, chain, s, pop, delay, now)
   s.token = '-'
+  if s.crashes > 0 then
+    redis.call('HDEL', q.items, chain .. '|mark')
+    if pop > 0 then redis.call('HDEL', q.items, chain .. '|alone') end
+  end
   for n = s.head, s.head + pop - 1 do redis.call('HDEL', q.items, chain .. '|' .. n) end
   if pop > 0 then
     s.head, s.runs, s.failures, s.crashes = s.head + pop, 0, 0, 0

@@ -9,8 +9,9 @@
 -- KEYS[13] stats     hash    counters of the account
 -- KEYS[14] dead      hash    dead letter id -> record
 -- KEYS[15] index     zset    "account:id" -> ms
+-- KEYS[16] story     hash    what became of the delivery (see stories.py); lives ARGV[12] s; absent when none is told
 -- ARGV: account, lane, token, item number, verb, delay (ms), stream id, dead letter id, dead letter record,
---       then per write: chain, record
+--       field of the story, its text, life of the story (s), then per write: chain, record
 -- verb: done     the step succeeded: its writes are stored, the next event of the lane is due
 --       failed   it raised: again after the delay, counted as a failure
 --       again    it asked to run again after the delay: counted as a run only
@@ -40,13 +41,21 @@ if verb == 'dead' then
   redis.call('HSET', KEYS[14], ARGV[8], ARGV[9])
   redis.call('ZADD', KEYS[15], string.format('%.0f', now), account .. ':' .. ARGV[8])
 end
-if verb == 'done' and #ARGV > 9 then
-  for a = 10, #ARGV, 2 do append(outbox, account, ARGV[a], ARGV[a + 1], now) end
-  redis.call('HINCRBY', KEYS[13], 'writes', (#ARGV - 9) / 2)
+if verb == 'done' and #ARGV > 12 then
+  for a = 13, #ARGV, 2 do append(outbox, account, ARGV[a], ARGV[a + 1], now) end
+  redis.call('HINCRBY', KEYS[13], 'writes', (#ARGV - 12) / 2)
   wake = wake_needed(KEYS[9], KEYS[10], now)
 end
 finish(lanes, account, lane, s, pop, delay, now)
-if pop > 0 and redis.call('HINCRBY', KEYS[12], ARGV[7], -1) <= 0 then redis.call('HDEL', KEYS[12], ARGV[7]) end
+if pop > 0 then
+  -- Read first: only what is written goes into the append-only file, and most deliveries have one step.
+  local open = tonumber(redis.call('HGET', KEYS[12], ARGV[7]) or '0')
+  if open > 1 then redis.call('HINCRBY', KEYS[12], ARGV[7], -1) else redis.call('HDEL', KEYS[12], ARGV[7]) end
+end
+if KEYS[16] then
+  redis.call('HSET', KEYS[16], ARGV[10], ARGV[11])
+  redis.call('EXPIRE', KEYS[16], ARGV[12])
+end
 redis.call('HINCRBY', KEYS[13], 'steps_' .. verb, 1)
 redis.call('SET', KEYS[11], mark, 'EX', 600)
 return {1, wake}

@@ -9,9 +9,11 @@
 -- KEYS[9] stumbles  hash    failed: requests in a row that came to nothing; until: ms before which no other one goes.
 --                           Gone with the next that works, or after 10 minutes.
 -- KEYS[10...] result string per result: what became of a write, for those that refer to it; lives ARGV[3] s
--- ARGV: account, token, life of the results (s), then per chain: chain, item number, verb, how many writes are done
---       with, delay (ms), mark, how many of the writes then at the head get it, number of results, number of dead
---       letters; then its results (the id of the entity made, or "failed"), then its dead letters (id, record)
+-- KEYS[10 + results...] story  hash  one per delivery of which something is told (see stories.py)
+-- ARGV: account, token, life of the results (s), number of stories, then per chain: chain, item number, verb, how many
+--       writes are done with, delay (ms), mark, how many of the writes then at the head get it, number of results,
+--       number of dead letters, number of lines told; then its results (the id of the entity made, or "failed"), then
+--       its dead letters (id, record), then its lines (number of the story, field, text)
 -- verb: done      Kommo has the writes that are done with
 --       dead      they are given up: their dead letters are stored
 --       failed    they were tried in vain: again after the delay, counted as a failure
@@ -26,6 +28,7 @@ local LONGEST_REST_MS = 60000
 
 local q = {ready = KEYS[1], due = KEYS[2], state = KEYS[3], items = KEYS[4]}
 local account, token, life = ARGV[1], ARGV[2], ARGV[3]
+local before_stories = #KEYS - tonumber(ARGV[4])
 local now = now_ms()
 begin_even_when_full(q)
 local before = redis.call('GET', KEYS[5]) == token
@@ -38,21 +41,28 @@ local function mark_all(chain, mark, first, last)
   end
 end
 
-local outcomes, a, result_key = {}, 4, 10
+-- A story that retention has dropped is not begun again.
+local function tell(story, field, text)
+  if redis.call('EXISTS', story) == 1 then redis.call('HSET', story, field, text) end
+end
+
+local outcomes, a, result_key = {}, 5, 10
 local worked, stumbled = false, false
 while a <= #ARGV do
   local chain, seq, verb = ARGV[a], tonumber(ARGV[a + 1]), ARGV[a + 2]
   local pop, delay = tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4])
   local mark, marked = ARGV[a + 5], tonumber(ARGV[a + 6])
-  local n_results, n_dead = tonumber(ARGV[a + 7]), tonumber(ARGV[a + 8])
+  local n_results, n_dead, n_told = tonumber(ARGV[a + 7]), tonumber(ARGV[a + 8]), tonumber(ARGV[a + 9])
   local s = held(q, chain, token, seq)
-  a = a + 9
+  a = a + 10
+  local told = a + n_results + 2 * n_dead
   if s then
     for i = 0, n_results - 1 do redis.call('SET', KEYS[result_key + i], ARGV[a + i], 'EX', life) end
-    for d = a + n_results, a + n_results + 2 * n_dead - 1, 2 do
+    for d = a + n_results, told - 1, 2 do
       redis.call('HSET', KEYS[7], ARGV[d], ARGV[d + 1])
       redis.call('ZADD', KEYS[8], string.format('%.0f', now), account .. ':' .. ARGV[d])
     end
+    for t = told, told + 3 * n_told - 1, 3 do tell(KEYS[before_stories + tonumber(ARGV[t])], ARGV[t + 1], ARGV[t + 2]) end
     if verb == 'failed' then
       s.runs = s.runs + 1
       s.failures = s.failures + 1
@@ -65,7 +75,7 @@ while a <= #ARGV do
     redis.call('HINCRBY', KEYS[6], 'writes_' .. verb, math.max(pop, 1))
   end
   outcomes[#outcomes + 1] = s and 1 or (before and 2 or 0)
-  a = a + n_results + 2 * n_dead
+  a = told + 3 * n_told
   result_key = result_key + n_results
 end
 -- Each write waits by its own backoff; but a thousand that wait for a Kommo that is down must not keep asking it.

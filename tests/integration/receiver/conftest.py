@@ -31,13 +31,14 @@ GUNICORN = (sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "
 DEAD_BROKER = "redis://127.0.0.1:1/0"
 
 
-def settings(redis_url: str, broker_url: str = DEAD_BROKER) -> Settings:
+def settings(redis_url: str, broker_url: str = DEAD_BROKER, spool_dir: Path = Path("/nonexistent")) -> Settings:
     return Settings(
         redis_url=Secret(redis_url),
         broker_url=Secret(broker_url),
         client_id=CLIENT,
         client_secret=Secret(SECRET),
         client_secret_previous=Secret(FORMER),
+        spool_dir=spool_dir,
     )
 
 
@@ -52,10 +53,19 @@ Serve = Callable[[str], Flask]
 
 
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Make a receiver over a Redis."""
+def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
+    """Make receivers over a Redis; those of one test share a spool."""
     monkeypatch.setattr(receiver_app, "publisher", lambda _broker: NoBroker())
-    return lambda redis_url: create_app(settings(redis_url))
+    made: list[Flask] = []
+
+    def make(redis_url: str) -> Flask:
+        made.append(create_app(settings(redis_url, spool_dir=tmp_path / "spool")))
+        return made[-1]
+
+    yield make
+    for app in made:
+        app.extensions["intake"].close()
+        app.extensions["answers"].close()
 
 
 @pytest.fixture
@@ -107,9 +117,8 @@ class Gunicorn:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         with log.open("wb") as said:
-            self.process = subprocess.Popen(
-                GUNICORN, cwd=ROOT, env=environ(REDIS_URL=redis_url, PORT=str(self.port)), stdout=said, stderr=said
-            )
+            told = environ(REDIS_URL=redis_url, PORT=str(self.port), KOMMO_SPOOL_DIR=str(log.with_name("spool")))
+            self.process = subprocess.Popen(GUNICORN, cwd=ROOT, env=told, stdout=said, stderr=said)
 
     def wait(self) -> None:
         wait_for(self._lives, seconds=20, what="gunicorn answers")

@@ -1,8 +1,10 @@
 """Health: alive, able to store, and what else is wrong."""
 
 import json
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -16,6 +18,8 @@ from kommo.store.keys import Keys
 from kommo.store.server import PrivateServer
 from tests.integration.receiver.conftest import Serve
 from tests.integration.receiver.wire import DOOR, lead
+from tests.integration.workers.logs import Lines
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -121,24 +125,34 @@ def test_work_that_lies_in_another_number_of_shards_is_a_reason(
 
 
 class TestRedisThatCannotStore:
-    """Neither ready nor storing: 503, so that Kommo sends again, and long before its two seconds are over."""
+    """A delivery goes to the disk and is answered 200, long before Kommo's two seconds are over."""
 
-    def refused(self, client: FlaskClient) -> None:
-        for method, path in (("POST", DOOR), ("GET", "/health/ready")):
-            began = time.perf_counter()
-            answer = client.open(path, method=method, data=lead())
-            assert answer.status_code == 503
-            assert time.perf_counter() - began < 0.6
+    def spooled(self, client: FlaskClient) -> None:
+        began = time.perf_counter()
+        assert client.post(DOOR, data=lead()).status_code == 200
+        assert time.perf_counter() - began < 0.7
+        told = reasons(client)
+        assert "Redis" in told
+        assert "deliveries (" in told
 
     def test_one_that_was_killed(self, lone_client: FlaskClient, lone_server: PrivateServer) -> None:
         assert lone_client.post(DOOR, data=lead()).status_code == 200
         lone_server.kill()
-        self.refused(lone_client)
+        self.spooled(lone_client)
         lone_server.start()
-        assert lone_client.post(DOOR, data=lead(2)).status_code == 200
+        wait_for(lambda: "in the spool" not in reasons(lone_client), what="the spool is empty")
 
     def test_one_that_was_never_there(self, serve: Serve) -> None:
-        self.refused(serve("unix:///nowhere/redis.sock").test_client())
+        self.spooled(serve("unix:///nowhere/redis.sock").test_client())
+
+    def test_it_is_told_how_much_lies_on_the_disk_and_since_when(self, serve: Serve) -> None:
+        client = serve("unix:///nowhere/redis.sock").test_client()
+        for number in range(3):
+            assert client.post(DOOR, data=lead(number)).status_code == 200
+        assert re.search(
+            r"3 deliveries \(\d{3} bytes\) lie in the spool, used since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\+00:00",
+            reasons(client),
+        )
 
     @pytest.mark.parametrize("warm", [True, False], ids=["connected before", "not connected before"])
     def test_one_that_hangs(
@@ -147,12 +161,12 @@ class TestRedisThatCannotStore:
         if warm:
             assert lone_client.post(DOOR, data=lead()).status_code == 200
         stalled(lone_server)
-        self.refused(lone_client)
+        self.spooled(lone_client)
 
     def test_one_whose_memory_is_full(self, lone_client: FlaskClient, lone_server: PrivateServer) -> None:
         with connect(lone_server.url) as redis:
             redis.config_set("maxmemory", "1")
-            self.refused(lone_client)
+            self.spooled(lone_client)
             redis.config_set("maxmemory", "0")
         assert lone_client.post(DOOR, data=lead()).status_code == 200
 
@@ -160,14 +174,39 @@ class TestRedisThatCannotStore:
         with connect(lone_server.url) as redis:
             redis.config_set("replica-serve-stale-data", "yes")
             cast(Any, redis).execute_command("REPLICAOF", "127.0.0.1", "1")
-        self.refused(lone_client)
+        self.spooled(lone_client)
 
-    def test_the_reason_is_told(self, serve: Serve) -> None:
-        _, told = ready(serve("unix:///nowhere/redis.sock").test_client())
-        assert told["status"] == "unavailable"
-        assert len(told["reasons"]) == 1
+
+class TestNeitherRedisNorADisk:
+    """Only then a delivery is answered 503, so that Kommo sends it again."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        # Below a file no folder can be made, whoever tries.
+        (tmp_path / "spool").touch()
+        return tmp_path / "spool"
+
+    @pytest.mark.usefixtures("folder")
+    def test_it_is_not_ready_and_stores_nothing(self, serve: Serve, lines: Lines) -> None:
+        client = serve("unix:///nowhere/redis.sock").test_client()
+        for _ in range(2):
+            began = time.perf_counter()
+            assert client.post(DOOR, data=lead()).status_code == 503
+            assert time.perf_counter() - began < 0.7
+        status, told = ready(client)
+        assert (status, told["status"]) == (503, "unavailable")
+        assert len(told["reasons"]) == 2
+        told_of = lines.saying("delivery not stored: Kommo will send it again")
+        assert len(told_of) == 2
+        assert all("KOMMO_SPOOL_DIR=" in line["reason"] and "make room" in line["reason"] for line in told_of)
+
+    @pytest.mark.usefixtures("folder", "worker")
+    def test_a_folder_that_cannot_be_written_is_a_reason_while_redis_is_there(self, client: FlaskClient) -> None:
+        assert "KOMMO_SPOOL_DIR=" in reasons(client)
 
 
 def test_asking_for_health_stores_nothing_that_stays(app: Flask, redis: Redis) -> None:
     app.test_client().get("/health/ready")
-    assert [redis.ttl(key) > 0 for key in redis.keys("*")] == [True]
+    lives = [redis.ttl(key) > 0 for key in redis.keys("*")]
+    assert lives
+    assert all(lives)

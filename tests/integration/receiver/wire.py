@@ -53,9 +53,12 @@ def chunked(path: str, *chunks: bytes, end: bytes = b"0\r\n\r\n", lines: Sequenc
     return request("\n".join([f"POST {path} HTTP/1.1", "Transfer-Encoding: chunked", *lines]), parts + end)
 
 
-def speak(port: int, sent: bytes, *, ends: bool = False, seconds: float = 5.0) -> Answer:
-    """Send bytes on a connection of their own and read one answer; `ends`: nothing more will be sent."""
-    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
+def speak(port: int, sent: bytes, *, ends: bool = False, seconds: float = 5.0, source: str = "127.0.0.1") -> Answer:
+    """Send bytes on a connection of their own and read one answer; `ends`: nothing more will be sent.
+
+    `source` may be any address of 127.0.0.0/8, which are all this computer.
+    """
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds, source_address=(source, 0)) as connection:
         try:
             connection.sendall(sent)
             if ends:

@@ -21,6 +21,7 @@ from kommo.store.limiter import Scope
 from kommo.store.renewals import Backoff, Lock, Pause
 from kommo.store.vault import new_key
 from kommo.variables import Secret
+from tests.waiting import wait_for
 
 OLD, NEW = new_key(), new_key()
 Make = Callable[..., Accounts]
@@ -221,8 +222,7 @@ class TestTheLock:
         accounts = make()
         saved = accounts.save(account())
         accounts.renewals.lock(saved, "dead", lease_ms=20)
-        time.sleep(0.03)
-        assert accounts.renewals.lock(saved, "b", lease_ms=5000) is Lock.HELD
+        wait_for(lambda: accounts.renewals.lock(saved, "b", lease_ms=5000) is Lock.HELD, what="the lock is free")
 
     def test_a_version_that_has_moved_on_is_not_renewed(self, make: Make) -> None:
         accounts = make()
@@ -302,8 +302,7 @@ class TestThePauseAfterAFailure:
         accounts = make()
         saved = accounts.save(account())
         self.fail(accounts, first=0.01, longest=0.01)
-        time.sleep(0.02)
-        assert accounts.renewals.lock(saved, "b", lease_ms=5000) is Lock.HELD
+        wait_for(lambda: accounts.renewals.lock(saved, "b", lease_ms=5000) is Lock.HELD, what="the pause is over")
 
     def test_a_fault_of_one_client_does_not_keep_another_from_trying(self, make: Make) -> None:
         accounts = make()

@@ -238,6 +238,34 @@ class TestABlock:
         assert self.next_in(redis, now_ms) == pytest.approx(PROBE_MS / 1000, abs=1)
         assert self.claim(brakes, redis) == (SCOPE.name, 5)
 
+    @pytest.mark.parametrize("name", ["ip:here", "account:5", "integration:shop:5"])
+    def test_a_careful_call_is_made_for_ones_own_address_and_for_what_all_addresses_share(
+        self, brakes: Brakes, redis: Redis, name: str
+    ) -> None:
+        brakes.block(Scope(name, 7), 5, after=None)
+        redis.zadd(BLOCKS, {name: 1})
+        assert brakes.probes_due(address=ADDRESS) == [name]
+        assert brakes.claim_probe(address=ADDRESS) == (name, 5)
+
+    def test_the_careful_call_of_another_address_is_left_to_who_calls_from_there(
+        self, brakes: Brakes, redis: Redis
+    ) -> None:
+        there = "ip:there"
+        brakes.block(Scope(there, 7), 6, after=None)
+        redis.zadd(BLOCKS, {there: 1})
+        assert brakes.probes_due(address=ADDRESS) == []
+        assert brakes.claim_probe(address=ADDRESS) is None
+        assert brakes.probes_due(address=there) == [there]
+        assert brakes.claim_probe(address=there) == (there, 6)
+
+    def test_another_address_that_is_due_before_holds_up_none_of_ones_own(self, brakes: Brakes, redis: Redis) -> None:
+        for at, name in enumerate(["ip:there", "account:5", "ip:over-there", ADDRESS], 1):
+            brakes.block(Scope(name, 7), 5, after=None)
+            redis.zadd(BLOCKS, {name: at})
+        assert brakes.probes_due(address=ADDRESS) == ["account:5", ADDRESS]
+        claims = [brakes.claim_probe(address=ADDRESS) for _ in range(3)]
+        assert claims == [("account:5", 5), (ADDRESS, 5), None]
+
     def test_racing_processes_get_one_careful_call(
         self, brakes: Brakes, redis: Redis, redis_server: PrivateServer
     ) -> None:

@@ -1,7 +1,6 @@
 """Lanes: order, leases, tokens, and the writes that commit with a step."""
 
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +13,7 @@ from kommo.store.keys import Keys
 from kommo.store.lanes import AskedWrite, Finished, Lanes, StepOutcome, Verb
 from kommo.store.outbox import Outbox
 from tests.integration.store.conftest import ACCOUNT, one_event
+from tests.waiting import wait_for
 
 LANE = "lead:1:h"
 Expire = Callable[[str], None]
@@ -48,10 +48,9 @@ def test_lanes_are_independent_of_each_other(inbox: Inbox, lanes: Lanes) -> None
 def test_a_failed_step_stays_at_the_head_and_comes_again_after_its_delay(inbox: Inbox, lanes: Lanes) -> None:
     one_event(inbox, 1, LANE)
     one_event(inbox, 2, LANE)
-    lanes.finish(_end(_take(lanes), "failed", delay_ms=150))
+    lanes.finish(_end(_take(lanes), "failed", delay_ms=400))
     assert lanes.take(ACCOUNT, "early").leases == []
-    time.sleep(0.16)
-    lease = _take(lanes, "t2")
+    (lease,) = wait_for(lambda: lanes.take(ACCOUNT, "t2").leases, what="the failed step is due again")
     assert (lease.item, lease.runs, lease.failures, lease.crashes) == (b"1", 1, 1, 0)
 
 

@@ -22,7 +22,7 @@ from kommo.store.outbox import item_of
 from kommo.variables import Secret
 from sandbox import Sandbox, changes
 from sandbox.directory import OWNER
-from tests.integration.workers.conftest import ACCOUNT, MakeWorker, Worker
+from tests.integration.workers.working import ACCOUNT, MakeWorker, Worker
 from tests.waiting import wait_for
 from workers.flush import flush
 from workers.run import run

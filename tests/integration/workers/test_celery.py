@@ -60,7 +60,7 @@ def test_every_hint_finds_its_task() -> None:
     code = "from workers.app import app; app.loader.import_default_modules(); print(*app.tasks)"
     registered = printed(code, REDIS_URL="redis://127.0.0.1:1/0").split()
     ours = {name for name in registered if name.startswith("workers.")}
-    assert ours == {task_name(queue) for queue in QUEUES} | {"workers.chores.renew"}
+    assert ours == {task_name(queue) for queue in QUEUES} | {"workers.chores.renew", "workers.chores.webhooks"}
 
 
 def test_the_app_can_be_imported_without_any_environment() -> None:
@@ -84,6 +84,19 @@ def test_a_worker_refuses_handlers_that_cannot_be_loaded(tmp_path: Path) -> None
 def test_a_worker_refuses_a_token_without_an_address() -> None:
     said = ended(*WORKER, REDIS_URL="redis://127.0.0.1:1/0", KOMMO_ACCESS_TOKEN="t", KOMMO_ACCOUNT_ID="1")
     assert "KOMMO_SUBDOMAIN is not set" in said
+
+
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+def test_a_worker_refuses_pools_that_it_does_not_know_how_to_guard(pool: str) -> None:
+    stub = (
+        f"import sys, types; module = types.ModuleType('celery.concurrency.{pool}');"
+        f"module.TaskPool = type('TaskPool', (), {{'__module__': 'celery.concurrency.{pool}'}});"
+        f"import celery; celery.maybe_patch_concurrency = lambda *_, **__: None;"
+        f"sys.modules['celery.concurrency.{pool}'] = module;"
+        "from celery.__main__ import main; "
+        f"sys.argv = ['celery', '-A', 'workers.app', 'worker', '-P', '{pool}']; main()"
+    )
+    assert f"-P {pool}" in ended(sys.executable, "-c", stub, REDIS_URL="redis://127.0.0.1:1/0")
 
 
 def test_a_worker_refuses_another_number_of_shards(redis_server: PrivateServer, redis: Redis) -> None:

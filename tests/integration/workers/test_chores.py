@@ -20,8 +20,8 @@ from kommo.store.server import PrivateServer
 from kommo.store.vault import new_key
 from kommo.variables import Secret
 from tests.integration.token_server import TokenServer, serving
-from tests.integration.workers.conftest import ACCOUNT, MakeWorker
 from tests.integration.workers.logs import Lines
+from tests.integration.workers.working import ACCOUNT, MakeWorker
 from workers import chores
 from workers.runtime import Runtime
 

@@ -3,7 +3,7 @@
 from kommo import Router
 from kommo.hooks.events import Event
 from receiver.installs.disconnecting import disconnection
-from tests.integration.workers.conftest import ACCOUNT, MakeWorker, lead_added
+from tests.integration.workers.working import ACCOUNT, MakeWorker, lead_added
 from workers.drain import drain
 from workers.run import run
 

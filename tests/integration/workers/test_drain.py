@@ -16,9 +16,9 @@ from kommo.router import Router
 from kommo.store.connection import connect
 from kommo.store.inbox import Batch, Committed
 from kommo.store.server import PrivateServer
-from tests.integration.workers.conftest import ACCOUNT, MakeWorker, Worker, lead_added, lead_updated
 from tests.integration.workers.logs import Lines
-from workers import drain as drain_module
+from tests.integration.workers.working import ACCOUNT, MakeWorker, Worker, lead_added, lead_updated
+from workers import routing as routing_module
 from workers.drain import drain
 
 
@@ -136,7 +136,7 @@ class TestDeadLetters:
                 raise ZeroDivisionError(body)
             return normalise(body, **more)
 
-        monkeypatch.setattr(drain_module, "normalise", faulty)
+        monkeypatch.setattr(routing_module, "normalise", faulty)
         here = worker(router_of("h"))
         here.deliver(lead_added(1), id_="before")
         here.deliver(lead_added(2) + b"&leads[add][0][name]=whispered", id_="faulty")

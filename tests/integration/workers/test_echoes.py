@@ -13,8 +13,8 @@ from kommo.router import Router
 from kommo.store.connection import now_ms
 from kommo.store.inbox import Delivery
 from kommo.store.lanes import StepOutcome
-from tests.integration.workers.conftest import ACCOUNT, FORM, MakeWorker, Worker
 from tests.integration.workers.logs import Lines
+from tests.integration.workers.working import ACCOUNT, FORM, MakeWorker, Worker
 from workers.drain import drain
 
 LEAD = "/api/v4/leads/7"

@@ -4,7 +4,6 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +15,6 @@ from kommo.router import Router
 from kommo.store.limiter import Scope
 from kommo.variables import Secret
 from sandbox import Sandbox
-from tests.integration.workers.conftest import ACCOUNT, MakeWorker
 from tests.integration.workers.flushing import (
     FAST,
     Asking,
@@ -31,23 +29,12 @@ from tests.integration.workers.flushing import (
     used,
 )
 from tests.integration.workers.logs import Lines
+from tests.integration.workers.working import ACCOUNT, MakeWorker
 from tests.waiting import wait_for
 from workers.flush import IN_FLIGHT, flush
 
 DONE = Response(200, {}, b'{"_embedded": {}}')
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def box() -> Iterator[Sandbox]:
-    """A Kommo that lets everything through."""
-    with Sandbox(account_id=ACCOUNT, rate=10_000) as box:
-        yield box
-
-
-@pytest.fixture
-def asked(worker: MakeWorker, box: Sandbox) -> Asking:
-    return Asking(worker, box)
 
 
 class TestMerging:

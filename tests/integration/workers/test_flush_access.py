@@ -13,8 +13,8 @@ from kommo.store.account import Account
 from kommo.store.accounts import Accounts
 from kommo.variables import Secret
 from sandbox import Sandbox
-from tests.integration.workers.conftest import ACCOUNT, MakeWorker, Worker
 from tests.integration.workers.flushing import flush_out, made, put, used
+from tests.integration.workers.working import ACCOUNT, MakeWorker, Worker
 from workers.flush import flush
 
 CLIENT, SECRET = "flush-client", "flush-secret"

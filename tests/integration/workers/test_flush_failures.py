@@ -1,6 +1,5 @@
 """Flushing: each answer of Kommo's has its treatment, and no write is lost, doubled or blamed for another one."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +9,6 @@ from kommo.api.protocol import Request, Response
 from kommo.api.transport import NO_ANSWER, NOT_SENT
 from kommo.errors import Unreachable
 from sandbox import Sandbox
-from tests.integration.workers.conftest import ACCOUNT, MakeWorker, Worker
 from tests.integration.workers.flushing import (
     Asking,
     die_after_sending,
@@ -24,22 +22,11 @@ from tests.integration.workers.flushing import (
     sent,
 )
 from tests.integration.workers.logs import Lines
+from tests.integration.workers.working import ACCOUNT, Worker
 from workers.flush import flush
 from workers.sending import ATTEMPTS
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def box() -> Iterator[Sandbox]:
-    """A Kommo that lets everything through."""
-    with Sandbox(account_id=ACCOUNT, rate=10_000) as box:
-        yield box
-
-
-@pytest.fixture
-def asked(worker: MakeWorker, box: Sandbox) -> Asking:
-    return Asking(worker, box)
 
 
 def reasons(worker: Worker) -> list[tuple[str, str]]:
@@ -110,26 +97,6 @@ class TestARefusalOfTheWholeRequest:
         flush_out(here)
         assert [letter.item["entity"][1] for letter in here.dead()] == [ids[2]]
         assert [lead["price"] for lead in kept(box, "leads")] == [7, 7, 0, 7]
-
-
-class TestTooMuchAtOnce:
-    def test_is_halved_until_kommo_copes_and_stays_so_for_a_while(self, worker: MakeWorker) -> None:
-        with Sandbox(account_id=ACCOUNT, rate=10_000, timeout_above=6) as box:
-            ids = leads(box, 50)
-            here = Asking(worker, box)(lambda kommo: [kommo.later.leads.update(lead, price=7) for lead in ids])
-            flush_out(here)
-            sizes = [len(request["json"]) for request in sent(box, "PATCH") if isinstance(request["json"], list)]
-            assert sizes[:4] == [50, 25, 25, 12] or sizes[:3] == [50, 25, 12]
-            assert sizes[-1] <= 6
-            assert {lead["price"] for lead in kept(box, "leads")} == {7}
-            assert here.dead() == []
-
-    def test_what_is_too_much_alone_is_tried_again_later(self, worker: MakeWorker) -> None:
-        with Sandbox(account_id=ACCOUNT, rate=10_000, timeout_above=0) as box:
-            lead = made(box, "leads", name="old")
-            here = Asking(worker, box)(lambda kommo: kommo.later.leads.update(lead, price=7))
-            flush(here.runtime)
-            assert here.stats()["writes_failed"] == 1
 
 
 class TestAgain:

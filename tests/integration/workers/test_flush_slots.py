@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,12 +9,11 @@ import pytest
 from kommo.api.protocol import Request, Response
 from kommo.errors import PaymentRequired, Unreachable
 from kommo.router import Router
-from kommo.store.connection import connect
-from kommo.store.limiter import Alone
+from kommo.store.connection import connect, now_ms
+from kommo.store.limiter import HEAD_START_MS, TAG, Alone, Slot, Wait
 from kommo.store.server import PrivateServer
 from kommo.variables import DEFAULT_LIMITS
 from sandbox import Sandbox
-from tests.integration.workers.conftest import ACCOUNT, MakeWorker, Worker
 from tests.integration.workers.flushing import (
     FAST,
     Asking,
@@ -33,23 +31,13 @@ from tests.integration.workers.flushing import (
     used,
 )
 from tests.integration.workers.logs import Lines
+from tests.integration.workers.working import ACCOUNT, MakeWorker, Worker
 from tests.waiting import wait_for
 from workers.flush import flush
 from workers.sending import ATTEMPTS
+from workers.waits import Waits
 
 DONE = Response(200, {}, b'{"_embedded": {}}')
-
-
-@pytest.fixture
-def box() -> Iterator[Sandbox]:
-    """A Kommo that lets everything through."""
-    with Sandbox(account_id=ACCOUNT, rate=10_000) as box:
-        yield box
-
-
-@pytest.fixture
-def asked(worker: MakeWorker, box: Sandbox) -> Asking:
-    return Asking(worker, box)
 
 
 class TestSlots:
@@ -157,6 +145,67 @@ class TestFairness:
         serving.join(15)
         assert still > 0
         assert max(waits) < seconds
+
+
+class TestALongWait:
+    """One slot is free, and somebody waits for the answer of a call that came for it before the flush did."""
+
+    def held_up(self, worker: MakeWorker, *, seconds: float) -> Worker:
+        """A worker with writes of an account that has waited for a slot for so long."""
+        here = worker(Router(), subdomain="x", rate_limits={"integration": 1, "account": 1, "ip": 1})
+        put(here, ACCOUNT, lambda later: [later.leads.update(lead, price=7) for lead in (5, 6)])
+        now = [100.0]
+        here.runtime.waits = Waits(clock=lambda: now[0])
+        here.runtime.waits.waited_ms(ACCOUNT)
+        now[0] += seconds
+        limiter, scopes = here.runtime.shared.limiter, here.runtime.clients.turnstile(ACCOUNT).scopes
+        slot = limiter.try_acquire(scopes, ticket="before")
+        assert isinstance(slot, Slot)
+        assert isinstance(self.call(here), Wait)
+        # It stays in the queue for as long as this test needs it.
+        here.runtime.redis.zadd(f"{TAG}:tickets", {"call": now_ms(here.runtime.redis) + 60_000})
+        limiter.release(slot, used=False)
+        return here
+
+    def call(self, here: Worker) -> Slot | Alone | Wait:
+        """Ask for the slot of the call."""
+        turnstile = here.runtime.clients.turnstile(ACCOUNT)
+        return here.runtime.shared.limiter.try_acquire(turnstile.scopes, ticket="call", head_start_ms=HEAD_START_MS)
+
+    def waiting(self, here: Worker) -> list[int]:
+        """How many wait, scope by scope."""
+        runtime = here.runtime
+        return [runtime.shared.brakes.state(scope).waiting for scope in runtime.clients.turnstile(ACCOUNT).scopes]
+
+    @pytest.mark.parametrize("seconds", [15, 600])
+    def test_of_more_than_ten_seconds_comes_before_a_call_that_waits_already(
+        self, worker: MakeWorker, seconds: float
+    ) -> None:
+        here = self.held_up(worker, seconds=seconds)
+        wire = listen(here, lambda _request: DONE)
+        flush(here.runtime)
+        assert len(wire.sent) == 1
+        assert self.waiting(here) == [1, 1, 1], "the call still does"
+
+    @pytest.mark.parametrize("seconds", [0, 9])
+    def test_of_less_comes_after_it(self, worker: MakeWorker, seconds: float) -> None:
+        here = self.held_up(worker, seconds=seconds)
+        wire = listen(here, lambda _request: DONE)
+        flushing = threading.Thread(target=flush, args=(here.runtime,))
+        flushing.start()
+        wait_for(lambda: self.waiting(here) == [2, 2, 2], what="the flush waits, too")
+        slot = self.call(here)
+        assert isinstance(slot, Slot)
+        assert wire.sent == []
+        here.runtime.shared.limiter.release(slot, used=False)
+        wait_for(lambda: wire.sent, what="the writes go after the call")
+        flushing.join(15)
+
+    def test_is_over_with_the_slot(self, worker: MakeWorker) -> None:
+        here = self.held_up(worker, seconds=15)
+        listen(here, lambda _request: DONE)
+        flush(here.runtime)
+        assert here.runtime.waits.waited_ms(ACCOUNT) == 0
 
 
 class TestTooManyRequests:

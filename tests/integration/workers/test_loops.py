@@ -19,8 +19,8 @@ from kommo.store.connection import now_ms as redis_now_ms
 from kommo.store.fleet import Fleet
 from kommo.store.keys import Keys
 from kommo.store.server import PrivateServer
-from tests.integration.workers.conftest import ACCOUNT, MakeWorker, Worker, lead_added
 from tests.integration.workers.logs import Lines
+from tests.integration.workers.working import ACCOUNT, MakeWorker, Worker, lead_added
 from tests.waiting import wait_for
 from workers import keeper as keeper_module
 from workers import sweeper as sweeper_module
@@ -184,6 +184,16 @@ class TestSweeper:
         Sweeper(here.runtime).sweep()
         assert here.hints.queues == []
 
+    @pytest.mark.parametrize(("ms", "served"), [(500, []), (4_000, ["run"])])
+    def test_what_is_so_late_that_hints_seem_not_to_arrive_is_served_here(
+        self, worker: MakeWorker, now_ms: Callable[[], int], ms: int, served: list[str]
+    ) -> None:
+        here, tasks = worker(), list[str]()
+        self.late(here, "lanes", ms, now_ms())
+        Sweeper(here.runtime, tasks.append).sweep()
+        assert tasks == served
+        assert here.hints.queues == ["run"], "a hint goes out all the same"
+
     def test_one_process_a_second_sweeps_for_all(self, worker: MakeWorker, now_ms: Callable[[], int]) -> None:
         fleet = [worker() for _ in range(4)]
         self.late(fleet[0], "lanes", 500, now_ms())
@@ -309,6 +319,24 @@ class TestKeeper:
             here.pass_time("lanes")
             (next_lease,) = here.runtime.lanes.take(ACCOUNT, "t2").leases
         assert next_lease.crashes == 1
+
+    def test_steps_under_way_are_handed_back_due_at_once_and_uncounted_and_renewed_no_more(
+        self, keeper: Keeper, held: tuple[Worker, Lease]
+    ) -> None:
+        here, lease = held
+        with keeper.holding(here.runtime.lanes, lease, seconds=60):
+            assert keeper.give_back() == 1
+            (again,) = here.runtime.lanes.take(ACCOUNT, "t2").leases
+            assert (again.runs, again.failures, again.crashes) == (0, 0, 0)
+            assert keeper.give_back() == 0
+
+    def test_writes_under_way_are_not_handed_back_because_they_may_have_been_sent(
+        self, keeper: Keeper, worker: MakeWorker
+    ) -> None:
+        here = worker()
+        lease = Lease(ACCOUNT, "lead:1", "t", 1, 0, 0, 0, b"")
+        with keeper.holding(here.runtime.outbox, lease, seconds=60):
+            assert keeper.give_back() == 0
 
     def test_a_lease_that_was_lost_is_told_once(self, keeper: Keeper, held: tuple[Worker, Lease], lines: Lines) -> None:
         here, lease = held

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -28,10 +29,8 @@ from kommo.router import Router
 from kommo.store.connection import connect, now_ms
 from kommo.store.server import PrivateServer
 from kommo.verdicts import Reject, Retry
-from tests.integration.workers.conftest import ACCOUNT, MakeWorker, Worker, lead_updated
 from tests.integration.workers.logs import Lines
-from tests.waiting import wait_for
-from workers import keeper
+from tests.integration.workers.working import ACCOUNT, MakeWorker, Worker, lead_updated
 from workers.drain import drain
 from workers.run import run
 
@@ -340,19 +339,37 @@ class TestCrashes:
         assert lines.saying("step came too late, its writes are discarded")
         assert here.stats()["steps_done"] == 1
 
-    def test_a_handler_that_runs_over_its_time_loses_its_lease(
-        self, worker: MakeWorker, lines: Lines, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(keeper, "_EVERY", 0.02)
-        given_up = "lease given up: its work takes longer than it may"
-
+    def test_a_handler_that_runs_over_its_time_is_given_up_in_its_stead(self, worker: MakeWorker, lines: Lines) -> None:
         def linger(kommo: Any) -> None:
-            wait_for(lambda: lines.saying(given_up), seconds=5, what="the keeper gave it up")
+            kommo.later.leads.update(1, price=1)
+            time.sleep(0.02)
+            guard = threading.Thread(target=here.runtime.hanging.look)
+            guard.start()
+            guard.join()
 
-        here = worker(one_handler(Script(linger), timeout=0.1))
+        here = worker(one_handler(Script(linger), timeout=0.01))
         here.come(1)
         run(here.runtime)
-        assert lines.saying(given_up)[0]["chain"] == LANE
+        (line,) = lines.saying("handler failed, again later")
+        assert line["error"] == "the handler ran for longer than its timeout= of 0.01 s"
+        assert "in linger" in line["stack"]
+        assert lines.saying("step came too late, its writes are discarded"), "what it brings afterwards"
+        assert here.runtime.outbox.take(ACCOUNT, "t", limit=9).leases == []
+        here.pass_time("lanes")
+        (lease,) = here.runtime.lanes.take(ACCOUNT, "t").leases
+        assert (lease.runs, lease.failures, lease.crashes) == (1, 1, 0)
+
+    def test_time_that_is_over_again_and_again_ends_as_a_dead_letter_that_says_where(self, worker: MakeWorker) -> None:
+        def linger(_: Any) -> None:
+            time.sleep(0.02)
+            here.runtime.hanging.look()
+
+        here = worker(one_handler(Script(linger, linger), timeout=0.01, attempts=2))
+        here.come(1)
+        run_out(here)
+        (letter,) = here.dead()
+        assert (letter.reason, "timeout=" in letter.error) == ("attempts_exhausted", True)
+        assert "here.runtime.hanging.look()" in letter.traceback
 
 
 class TestOrder:

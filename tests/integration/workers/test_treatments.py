@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sandbox import Sandbox
-from tests.integration.workers.conftest import ACCOUNT, MakeWorker, Worker
 from tests.integration.workers.flushing import Asking, flush_out, is_empty, kept, made
+from tests.integration.workers.working import ACCOUNT, MakeWorker, Worker
 from workers.flush import flush
 from workers.probing import probe
 

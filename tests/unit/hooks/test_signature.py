@@ -129,3 +129,40 @@ def test_any_secret_proves_what_it_has_signed(secret: str, client_id: str, accou
     signed = signature.url_signature(secret, client_id, account_id)
     signature.verify_account(signed, secrets=[secret], client_id=client_id, account_id=account_id)
     signature.verify_chat(signature.chat_signature(secret, body), secrets=[secret], body=body)
+
+
+class TestTheSameWorkForEveryAccount:
+    """How long a refusal takes must not tell whether an account is known, or whether its secret is being changed."""
+
+    def hashed(self, monkeypatch: pytest.MonkeyPatch, secrets: list[str], *, header: bool) -> int:
+        made: list[str] = []
+        make = hmac.new
+        monkeypatch.setattr(signature.hmac, "new", lambda *given: made.append("") or make(*given))
+        with pytest.raises(SignatureError):
+            (_header if header else _account)("0" * 64, secrets)
+        monkeypatch.undo()
+        return len(made)
+
+    @pytest.mark.parametrize("header", [False, True])
+    def test_none_one_or_two_secrets_are_as_many_hashes(self, monkeypatch: pytest.MonkeyPatch, header: bool) -> None:
+        counts = [
+            self.hashed(monkeypatch, secrets, header=header) for secrets in ([], [""], [SECRET], [SECRET, PREVIOUS])
+        ]
+        assert counts == [4 if header else 2] * 4
+
+    @pytest.mark.parametrize("secrets", [[], [""], ["", ""]])
+    def test_what_fills_up_never_proves(self, secrets: list[str]) -> None:
+        forged = signature.url_signature("", CLIENT, ACCOUNT)
+        with pytest.raises(SignatureError):
+            _account(forged, secrets)
+        with pytest.raises(SignatureError):
+            _header(signature.body_signature("", BODY), secrets)
+        with pytest.raises(SignatureError):
+            signature.verify_chat(signature.chat_signature("", BODY), secrets=secrets, body=BODY)
+
+
+@pytest.mark.parametrize("presented", [value for name, value in MALFORMED.items()], ids=list(MALFORMED))
+def test_what_cannot_be_a_signature_is_refused_before_anything_is_looked_up(presented: str | None) -> None:
+    with pytest.raises(SignatureError):
+        signature.check_digest(presented)
+    signature.check_digest("0" * 64)

@@ -76,14 +76,26 @@ def test_keeps_what_follows_on_the_connection() -> None:
         ("Content-Length: 0x5",),
         ("Content-Length:",),
         ("Content-Length: 9999999999999999999",),
-        ("Content-Length: 5", "Transfer-Encoding: chunked"),
-        ("Transfer-Encoding: gzip, chunked",),
-        ("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
-        ("Transfer-Encoding: identity",),
     ],
 )
 def test_waits_for_nothing_where_the_framing_is_in_doubt(fields: tuple[str, ...]) -> None:
     assert arrived([request(*fields)]) is ENOUGH
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("Content-Length: 5", "Transfer-Encoding: chunked"),
+        ("Transfer-Encoding: gzip, chunked",),
+        ("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+        ("Transfer-Encoding: identity",),
+        ("Transfer-Encoding: xchunked",),
+        ("Transfer-Encoding: chunked;q=1",),
+        ("Transfer-Encoding:",),
+    ],
+)
+def test_knows_no_coding_but_chunked(fields: tuple[str, ...]) -> None:
+    assert arrived([request(*fields)]) is Progress.UNKNOWN_FRAMING
 
 
 @pytest.mark.parametrize("body", [b"zz\r\n", b"-1\r\n", b"\r\n\r\n", b"1 2\r\n", b"fffffffff\r\n", b"3" * 300])

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from kommo.errors import SettingsError, StoreUnavailable
+from kommo.store.breaker import Breaker
 from kommo.store.proofs import AWAY_SECONDS, SEEN_SECONDS, Proof, Proofs
 
 ONE, TWO = Proof("c", ("first",)), Proof("c", ("second", "first"))
@@ -93,6 +94,46 @@ def test_a_redis_that_is_away_is_not_asked_for_every_request(store: Store) -> No
     store.error = None
     store.now += AWAY_SECONDS
     assert memory.of(7) is None
+
+
+class TestWithABreaker:
+    def test_redis_is_not_asked_while_it_is_open(self, store: Store) -> None:
+        breaker = Breaker()
+        memory = Proofs(store.read, clock=lambda: store.now, breaker=breaker)
+        store.proofs[7] = ONE
+        memory.of(7)
+        breaker.trip("away")
+        store.now += 100 * SEEN_SECONDS
+        assert memory.of(7) == ONE
+        with pytest.raises(StoreUnavailable):
+            memory.of(8)
+        assert store.reads == 1
+        breaker.close()
+        assert memory.of(8) is None
+
+    def test_whoever_finds_redis_away_opens_it(self, store: Store) -> None:
+        breaker = Breaker()
+        memory = Proofs(store.read, clock=lambda: store.now, breaker=breaker)
+        store.error = SettingsError(["no key opens it"])
+        with pytest.raises(StoreUnavailable):
+            memory.of(7)
+        assert not breaker.is_open
+        store.error = StoreUnavailable("away")
+        with pytest.raises(StoreUnavailable):
+            memory.of(7)
+        assert breaker.is_open
+
+
+def test_each_account_that_is_read_is_told_of_and_none_that_cannot_be_read(store: Store) -> None:
+    told: list[tuple[int, Proof | None]] = []
+    memory = Proofs(store.read, clock=lambda: store.now, noticed=lambda account, proof: told.append((account, proof)))
+    store.proofs[7] = ONE
+    for account in (7, 7, 8):
+        memory.of(account)
+    store.error = StoreUnavailable("away")
+    store.now += SEEN_SECONDS
+    memory.of(7)
+    assert told == [(7, ONE), (8, None)]
 
 
 def test_strangers_cannot_fill_the_memory_nor_drive_out_what_is_stored(store: Store) -> None:
