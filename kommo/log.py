@@ -5,11 +5,12 @@ Bind what a line is about with `about(delivery=…, account=…, event=…, hand
 """
 
 import logging
+import os
 import re
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Final, TextIO
 
 import structlog
@@ -70,20 +71,49 @@ def _masked_value(name: object, value: Any) -> Any:
     return mask(value if isinstance(value, str) else repr(value))
 
 
-class _Writer:
-    """A logger of ours: writes whole lines, without the detour that the lines of libraries take."""
+class _Output:
+    """Where the lines of this process go and how they are written; loggers that were used before look here as well."""
 
-    def __init__(self, stream: TextIO, lock: threading.Lock, name: str = "") -> None:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.level = logging.INFO
+        self.stream: TextIO = sys.stderr
+        self.renderer: Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
+
+    def write(self, line: str) -> None:
+        """Write a line; what cannot be written is lost, since nothing may fail for want of a log."""
+        with self.lock, suppress(OSError, ValueError):
+            try:
+                self.stream.write(f"{line}\n")
+            except UnicodeEncodeError:
+                self.stream.write(f"{line.encode('ascii', 'backslashreplace').decode()}\n")
+            self.stream.flush()
+
+    def renew(self) -> None:
+        """Forget a lock that some thread held while this process was forked off."""
+        self.lock = threading.Lock()
+
+
+_OUTPUT: Final = _Output()
+os.register_at_fork(after_in_child=_OUTPUT.renew)
+
+
+class _Writer:
+    """What a logger of ours ends in: a whole line, without the detour that the lines of libraries take."""
+
+    def __init__(self, name: str = "") -> None:
         self.name = name
-        self._stream = stream
-        self._lock = lock
 
     def msg(self, line: str) -> None:
-        with self._lock:
-            self._stream.write(f"{line}\n")
-            self._stream.flush()
+        _OUTPUT.write(line)
 
     log = debug = info = warning = error = critical = exception = msg
+
+
+def _wanted(_logger: _Writer, method: str, event: EventDict) -> EventDict:
+    if structlog.processors.NAME_TO_LEVEL[method] < _OUTPUT.level:
+        raise structlog.DropEvent
+    return event
 
 
 def _named(logger: _Writer, _method: str, event: EventDict) -> EventDict:
@@ -91,40 +121,53 @@ def _named(logger: _Writer, _method: str, event: EventDict) -> EventDict:
     return event
 
 
+def _rendered(logger: WrappedLogger, method: str, event: EventDict) -> Any:
+    return _OUTPUT.renderer(logger, method, event)
+
+
+_FIRST: Final[Sequence[Processor]] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+)
+_LAST: Final[Sequence[Processor]] = (
+    structlog.processors.format_exc_info,
+    structlog.processors.EventRenamer("message", replace_by=_EVENT),
+    _masked,
+    _rendered,
+)
+
+
 def configure(*, level: str = "INFO", stream: TextIO | None = None, json: bool | None = None) -> None:
     """Send all logs of this process to `stream` (standard error): JSON unless it is a terminal."""
     out = stream or sys.stderr
     as_json = not out.isatty() if json is None else json
-    first: Sequence[Processor] = (
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-    )
-    last: Sequence[Processor] = (
-        structlog.processors.format_exc_info,
-        structlog.processors.EventRenamer("message", replace_by=_EVENT),
-        _masked,
+    _OUTPUT.level = logging.getLevelNamesMapping()[level]
+    _OUTPUT.stream = out
+    _OUTPUT.renderer = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=out.isatty(), event_key="message"),
+        else structlog.dev.ConsoleRenderer(colors=out.isatty(), event_key="message")
     )
-    lock = threading.Lock()
     structlog.configure(
-        processors=[*first, _named, *last],
-        logger_factory=lambda name="": _Writer(out, lock, name),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        processors=[_wanted, *_FIRST, _named, *_LAST],
+        logger_factory=_Writer,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
         cache_logger_on_first_use=True,
     )
-    _configure_libraries(level, out, first, last)
+    _configure_libraries(level, out)
 
 
-def _configure_libraries(level: str, out: TextIO, first: Sequence[Processor], last: Sequence[Processor]) -> None:
+def _configure_libraries(level: str, out: TextIO) -> None:
     """Give what is logged with the standard library the same form and the same masks."""
-    of_libraries = (*first, structlog.stdlib.add_logger_name)
-    processors = (structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last)
     handler = logging.StreamHandler(out)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=of_libraries, processors=processors))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=(*_FIRST, structlog.stdlib.add_logger_name),
+            processors=(structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_LAST),
+        )
+    )
     logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.captureWarnings(capture=True)
     for name in _QUIET:

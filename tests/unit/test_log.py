@@ -216,3 +216,43 @@ def test_a_terminal_gets_lines_for_people_and_a_pipe_gets_json() -> None:
     with pytest.raises(ValueError, match=r"Expecting value|Extra data"):
         json.loads(shown)
     assert json.loads(pipe.getvalue())["delivery"] == "d1"
+
+
+class Refusing(io.StringIO):
+    """A stream that is full, or takes ASCII only."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, text: str) -> int:
+        if not (isinstance(self.error, UnicodeEncodeError) and text.isascii()):
+            raise self.error
+        return super().write(text)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), BrokenPipeError(), ValueError("closed")])
+def test_what_logs_does_not_fail_because_its_line_cannot_be_written(error: Exception) -> None:
+    with logging_restored():
+        log.configure(stream=Refusing(error), json=True)
+        logger().info("said in vain")
+
+
+def test_a_line_is_written_in_ascii_where_the_stream_takes_nothing_else() -> None:
+    stream = Refusing(UnicodeEncodeError("ascii", "x", 0, 1, "no"))
+    with logging_restored():
+        log.configure(stream=stream, json=True)
+        logger().info("Лид \ud800")
+    assert json.loads(stream.getvalue())["message"] == "Лид \ud800"
+
+
+def test_a_logger_that_was_used_before_follows_a_new_configuration(lines: Lines) -> None:
+    used = logger()
+    used.info("here")
+    elsewhere = io.StringIO()
+    log.configure(level="WARNING", stream=elsewhere, json=True)
+    used.info("not wanted")
+    used.warning("there")
+
+    assert [line["message"] for line in lines.all] == ["here"]
+    assert [json.loads(line)["message"] for line in elsewhere.getvalue().splitlines()] == ["there"]
