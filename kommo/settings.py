@@ -12,7 +12,7 @@ from typing import Final, cast
 from marshmallow import ValidationError
 
 from kommo.errors import SettingsError
-from kommo.variables import ALL_WEBHOOK_EVENTS, DEFAULT_LIMITS, Secret, Variables, near
+from kommo.variables import ALL_WEBHOOK_EVENTS, DEFAULT_LIMITS, Secret, Variables, is_cluster, near
 
 #: What a variable is for, said when a process cannot start without it.
 _MISSING: Final = {
@@ -20,6 +20,10 @@ _MISSING: Final = {
     "KOMMO_CLIENT_ID": 'it is the "Integration ID" under Keys and scopes of your integration in Kommo',
     "KOMMO_CLIENT_SECRET": 'it is the "Secret key" beside the Integration ID; without it no delivery can be proven',
 }
+_NO_BROKER: Final = (
+    "KOMMO_BROKER_URL is not set: Celery cannot use the Redis Cluster of REDIS_URL; start a Redis of its own for the "
+    "hints, e.g. KOMMO_BROKER_URL=redis://127.0.0.1:6379/0"
+)
 #: Variables that this release does not read but that may stand in an environment prepared for another one.
 _RESERVED: Final = frozenset(
     {
@@ -77,7 +81,7 @@ class Settings:
 
     @property
     def broker(self) -> str:
-        """Where Celery's messages go: beside the work unless told otherwise."""
+        """Where Celery's messages go: beside the work unless told otherwise, as it has to be beside a Cluster."""
         return self.broker_url or self.redis_url
 
     @classmethod
@@ -94,6 +98,8 @@ class Settings:
             loaded = schema.load(given)
         except ValidationError as error:
             problems += _sentences(error, given)
+        if is_cluster(given.get("REDIS_URL", "")) and "KOMMO_BROKER_URL" not in given:
+            problems.append(_NO_BROKER)
         if problems:
             raise SettingsError(problems)
         return cls(**loaded, unknown=_unknown(given, [str(field.data_key) for field in schema.fields.values()]))

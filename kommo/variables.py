@@ -7,12 +7,14 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 _UNITS_OF_TIME: Final = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 _UNITS_OF_SIZE: Final = {"": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
+#: How the URL of a Redis Cluster begins, and that of each of its nodes.
+_CLUSTER_SCHEMES: Final = MappingProxyType({"redis+cluster": "redis", "rediss+cluster": "rediss"})
 DEFAULT_LIMITS: Final = MappingProxyType({"integration": 7, "account": 50, "ip": 7})
 #: Everything that Kommo offers to subscribe to by API. https://developers.kommo.com/reference/add-webhooks
 ALL_WEBHOOK_EVENTS: Final = tuple(
@@ -57,13 +59,42 @@ def _split(text: str) -> SplitResult | None:
 
 
 def redis_url(text: str) -> Secret:
+    if is_cluster(text):
+        return _cluster_url(text)
     parts = _split(text)
     if not parts or parts.scheme not in {"redis", "rediss", "unix"} or not (parts.hostname or parts.path):
         raise ValidationError("is not a Redis URL: write redis://host:6379/0, rediss://host:6379/0 or unix:///path")
     return Secret(text)
 
 
+def is_cluster(url: str) -> bool:
+    """Say whether a URL is that of a Redis Cluster."""
+    return url.partition("://")[0] in _CLUSTER_SCHEMES
+
+
+def nodes_of(cluster_url: str) -> tuple[str, ...]:
+    """Give the URL of each node that the URL of a Cluster names; raises ValueError when it cannot be split."""
+    parts = urlsplit(cluster_url)
+    user, at, hosts = parts.netloc.rpartition("@")
+    scheme = _CLUSTER_SCHEMES[parts.scheme]
+    return tuple(urlunsplit((scheme, f"{user}{at}{host}", "", parts.query, "")) for host in hosts.split(","))
+
+
+def _cluster_url(text: str) -> Secret:
+    try:
+        nodes = [_split(node) for node in nodes_of(text)]
+        path = urlsplit(text).path
+    except ValueError:
+        nodes, path = [], ""
+    # A Cluster has one database, number 0.
+    if path not in {"", "/", "/0"} or not nodes or not all(node and node.hostname for node in nodes):
+        raise ValidationError("is not the URL of a Redis Cluster: write redis+cluster://host:6379,other-host:6379")
+    return Secret(text)
+
+
 def broker_url(text: str) -> Secret:
+    if is_cluster(text):
+        raise ValidationError("is a Redis Cluster, which Celery cannot use: write the URL of a Redis of its own")
     if "://" not in text:
         raise ValidationError("is not a broker URL: write redis://host:6379/1 or amqp://user:password@host//")
     return Secret(text)

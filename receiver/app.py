@@ -76,7 +76,7 @@ def _intake(settings: Settings, redis: Redis, spool: Spool, breaker: Breaker, wa
     """Put the way of a delivery together; what a former run left in the spool is brought into Redis from now on."""
     keys, patient = Keys(settings.shards), connect(settings.redis_url)
     quick = Storing(Inbox(redis, keys), waker)
-    ways = Ways(lambda: health.probe(redis), Storing(Inbox(patient, keys), waker), quick)
+    ways = Ways(lambda: health.probe(redis, keys), Storing(Inbox(patient, keys), waker), quick)
     intake = Intake(quick, spool, breaker, Unspooling(spool, breaker, ways))
     intake.start()
     return intake

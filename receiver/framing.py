@@ -16,7 +16,7 @@ _CHUNK_LINE_BYTES: Final = 256
 
 _FIELDS: Final = re.compile(rb"\r\n(content-length|transfer-encoding|expect)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)")
 #: A path that brings its proof, so that the body may be longer.
-_WITH_PROOF: Final = re.compile(rb"[a-z]+ /webhooks/[0-9]{1,15}/[^/? ]+/? ")
+_WITH_PROOF: Final = re.compile(rb"post /webhooks/[0-9]{1,15}/[^/? ]+/? ")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9a-f]{1,8})[ \t]*(?:;|$)", re.IGNORECASE)
 
@@ -38,12 +38,14 @@ class Progress(Enum):
 class Arriving:
     """The bytes of one request so far; what follows it on a kept connection may be among them."""
 
-    __slots__ = ("_chunk", "_end", "_head_end", "_most", "data", "expects_continue")
+    __slots__ = ("_chunk", "_end", "_head_end", "_most", "brings_proof", "data", "expects_continue")
 
     def __init__(self) -> None:
         self.data = bytearray()
         #: The client waits for a word before it sends the body.
         self.expects_continue = False
+        #: Its path is that of a webhook with a signature.
+        self.brings_proof = False
         self._head_end = 0
         self._end: int | None = None
         self._chunk = 0
@@ -64,7 +66,8 @@ class Arriving:
         return self._body_progress()
 
     def _read_head(self, head: bytes) -> Progress:
-        self._most = PROVEN_BYTES if _WITH_PROOF.match(head) else UNPROVEN_BYTES
+        self.brings_proof = _WITH_PROOF.match(head) is not None
+        self._most = PROVEN_BYTES if self.brings_proof else UNPROVEN_BYTES
         lengths: list[bytes] = []
         codings: list[bytes] = []
         for field in reversed(list(_FIELDS.finditer(head))):

@@ -1,8 +1,11 @@
-"""gunicorn's threads worker, made fit to stand in the open: a request takes a thread when all of it is there.
+"""gunicorn's threads worker, made fit to stand in the open, and for many small requests at once.
 
 The original gives each connection a thread that waits for its bytes, and closes connections on the thread that accepts
 them, waiting up to 2 s for the other side. A few clients that never finish, or never hang up, then keep everybody else
 waiting. Here the bytes are gathered and the connections closed by the loop that accepts them, which never waits.
+
+Deliveries whose address brings a proof are served by that loop itself, all that are there in one batch, and stored in
+one round trip (see batches.py). All other requests take a thread, when all of them is there.
 """
 
 import selectors
@@ -15,6 +18,7 @@ from typing import Any, Final
 from gunicorn.util import close as close_socket
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from receiver.batches import run_together
 from receiver.framing import Arriving, Progress
 
 #: Seconds in which a whole request has to arrive. Kommo itself waits 2 s for the answer.
@@ -30,6 +34,8 @@ HELD_BYTES: Final = 64 * 1024 * 1024
 #: Connections that are accepted before others are looked after.
 _ACCEPT_AT_ONCE: Final = 4
 _RECEIVED: Final = 64 * 1024
+#: Requests that are served in one batch: the last of them waits for the first.
+_A_BATCH: Final = 32
 #: Seconds that a thread waits for bytes of a request that is refused unread, and for a client to take its answer.
 _READ_WAIT: Final = 0.05
 _WRITE_WAIT: Final = 2.0
@@ -40,6 +46,21 @@ _BROKEN: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Leng
 _HEAD_TOO_LONG: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
+
+
+class _Ended:
+    """How a request has ended, as gunicorn asks a thread's future for it."""
+
+    def __init__(self, outcome: bool | BaseException) -> None:
+        self._outcome = outcome
+
+    def cancelled(self) -> bool:
+        return False
+
+    def result(self) -> bool:
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        return self._outcome
 
 
 class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
@@ -95,6 +116,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         self.unfinished: dict[Connection, None] = {}
         self._held = 0
         self._lingering: dict[socket.socket, float] = {}
+        self._batch: list[Connection] = []
 
     def accept(self, listener: socket.socket) -> None:
         """Accept some connections, and look at once whether their requests are there."""
@@ -177,7 +199,20 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             conn.is_whole = progress is Progress.WHOLE
             if not conn.is_whole:
                 conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(_READ_WAIT))
-            super().enqueue_req(conn)
+                super().enqueue_req(conn)
+            elif conn.arriving.brings_proof:
+                self._batch.append(conn)
+            else:
+                super().enqueue_req(conn)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Look what has come, and serve the deliveries among it."""
+        super().wait_for_and_dispatch_events(0.0 if self._batch else timeout)
+        batch, self._batch = self._batch[:_A_BATCH], self._batch[_A_BATCH:]
+        if not batch:
+            return
+        for conn, keep in zip(batch, run_together([partial(self.handle, conn) for conn in batch]), strict=True):
+            self.finish_request(conn, _Ended(keep))
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
         """A request that was refused unread ends its connection: the rest of it is not waited for."""

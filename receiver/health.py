@@ -34,7 +34,7 @@ class Health:
         """Say 503 only when a delivery could be stored nowhere; all else that is wrong is a reason."""
         refused = self._spool_refuses()
         try:
-            probe(self.redis)
+            probe(self.redis, self.keys)
             reasons = [*self._reasons(), *refused]
         except StoreUnavailable as error:
             reasons = [str(error), *refused]
@@ -108,10 +108,13 @@ class Health:
         return dict(answer)
 
 
-def probe(redis: Redis) -> None:
-    """Find out whether Redis stores what it is given; raises StoreUnavailable when it does not."""
+def probe(redis: Redis, keys: Keys) -> None:
+    """Find out whether Redis stores what it is given, in every shard; raises StoreUnavailable when it does not."""
     with translated():
-        redis.set("kommo:{health}:probe", "1", ex=60)
+        pipe = redis.pipeline(transaction=False)
+        for shard in range(keys.shards):
+            pipe.set(keys.of_shard(shard, "health", "probe"), "1", ex=60)
+        pipe.execute()
 
 
 def blueprint(health: Health) -> Blueprint:

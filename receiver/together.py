@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from kommo.errors import StoreUnavailable
+from receiver.batches import in_batch, written
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -69,6 +70,8 @@ class Together(Generic[T, R]):
             StoreUnavailable: not done after so many seconds; it may be done yet.
             Exception: whatever came of the item.
         """
+        if in_batch():
+            return self._given(written(self, item))
         place: _Place[T, R] = _Place(item)
         with self._mutex:
             leads = self._writing < self._writers
@@ -78,9 +81,27 @@ class Together(Generic[T, R]):
                 self._row.append(place)
         if leads or self._called_to_lead(place, seconds):
             self._lead(place)
-        if isinstance(place.outcome, Exception):
-            raise place.outcome
-        return place.outcome
+        return self._given(place.outcome)
+
+    def write_all(self, items: Sequence[T]) -> Sequence[R | Exception]:
+        """Write items that are there already, as many at a time as are not too much; those after a failure fail too."""
+        outcomes: list[R | Exception] = []
+        rest = deque(items)
+        while rest:
+            batch, weight = [rest.popleft()], self._weight(items[len(outcomes)])
+            while rest and (weight := weight + self._weight(rest[0])) <= self._most:
+                batch.append(rest.popleft())
+            try:
+                outcomes += self._write(batch)
+            except Exception as error:  # whatever it is, every item that is left has to hear of it
+                return [*outcomes, *[error] * (len(batch) + len(rest))]
+        return outcomes
+
+    @staticmethod
+    def _given(outcome: R | Exception) -> R:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def _called_to_lead(self, place: _Place[T, R], seconds: float) -> bool:
         """Wait until the item is done (False) or the thread has to write for those that wait now (True)."""

@@ -88,7 +88,7 @@ class Answers:
     def standings(self) -> Mapping[int, Standing]:
         """Say how those accounts stand that had a bad answer in the rule's time; one look when there is none."""
         with translated():
-            now = now_ms(self._redis) // 1000
+            now = now_ms(self._redis, beside=f"{_TAG}:bad") // 1000
             bad: Any = self._redis.zrangebyscore(f"{_TAG}:bad", now - RULE_SECONDS, "+inf", withscores=True)
             if not bad:
                 return {}

@@ -53,7 +53,7 @@ class Backlogs:
 
         Each turn of an account begins its wait anew: a flood that is worked on does not look late here.
         """
-        now = now_ms(self._redis)
+        now = now_ms(self._redis, beside=self._keys.queue(queue, 0).ready)
         with translated():
             pipe = self._redis.pipeline(transaction=False)
             for shard in range(self._keys.shards):
@@ -63,7 +63,7 @@ class Backlogs:
 
     def measure(self, queue: str) -> Backlog:
         """Measure one queue (`inbox`, `lanes` or `outbox`): two questions a shard."""
-        now = now_ms(self._redis)
+        now = now_ms(self._redis, beside=self._keys.queue(queue, 0).ready)
         waits = [wait for shard in range(self._keys.shards) for wait in self._waits(queue, shard, now)]
         due = [(since, depth) for since, depth in waits if since <= now]
         age = max((now - since for since, _ in due), default=0)

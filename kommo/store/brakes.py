@@ -68,7 +68,7 @@ class Brakes:
     def probes_due(self, *, address: str) -> list[str]:
         """Name the scopes for which it is time for a careful call; other addresses have to ask for themselves."""
         with translated():
-            due: Any = self._redis.zrange(_BLOCKS, "-inf", now_ms(self._redis), byscore=True)
+            due: Any = self._redis.zrange(_BLOCKS, "-inf", now_ms(self._redis, beside=_BLOCKS), byscore=True)
         names = [name.decode() for name in due]
         return [name for name in names if name == address or not name.startswith("ip:")]
 
@@ -93,7 +93,7 @@ class Brakes:
         """Say how a limit stands."""
         slots, queue, _, pause, less, _ = keys_of(scope)
         with translated():
-            now = now_ms(self._redis)
+            now = now_ms(self._redis, beside=slots)
             pipe = self._redis.pipeline(transaction=False)
             pipe.zcount(slots, f"({now}", "+inf")
             pipe.zcard(queue)

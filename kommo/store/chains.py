@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from redis import Redis
 
+from kommo.errors import StoreUnavailable
 from kommo.store.keys import Keys
 from kommo.store.scripts import Call, Scripts
 
@@ -54,8 +55,18 @@ class Chains:
         return self._taken(account_id, token, self._scripts.run(self._take_call(account_id, token, limit)))
 
     def renew(self, leases: Iterable[Lease]) -> dict[Lease, bool]:
-        """Prolong leases; False for those that somebody else holds by now."""
-        return {lease: kept for group in _by_account(leases) for lease, kept in self._renew_group(group)}
+        """Prolong leases; False for those that somebody else holds by now.
+
+        Those on a node of a Cluster that is away are left out, unless that is all of them: then StoreUnavailable.
+        """
+        groups = list(_by_account(leases))
+        answers = self._of_all([self._renewal(group) for group in groups])
+        return {
+            lease: bool(kept)
+            for group, answer in zip(groups, answers, strict=True)
+            if answer is not None
+            for lease, kept in zip(group, answer, strict=True)
+        }
 
     def mark(self, lease: Lease, *, alone: bool) -> bool:
         """Note that the process works on nothing else, or not any more; False when the lease has passed on.
@@ -68,17 +79,25 @@ class Chains:
 
     def give_back(self, leases: Iterable[Lease], *, delay_ms: int = 0) -> int:
         """End leases as if they had never been; say how many were still held."""
-        return sum(self._give_back_group(group, delay_ms) for group in _by_account(leases))
+        calls = [self._return(group, delay_ms) for group in _by_account(leases)]
+        return sum(int(answer or 0) for answer in self._of_all(calls))
 
-    def _give_back_group(self, group: Sequence[Lease], delay_ms: int) -> int:
+    def _of_all(self, calls: Sequence[Call]) -> list[Any]:
+        """Run scripts of several accounts in one go; None for those on a node that is away, unless all are."""
+        answers: list[Any] = self._scripts.run_each(calls) if calls else []
+        failures = [answer for answer in answers if isinstance(answer, Exception)]
+        for failure in failures:
+            if not isinstance(failure, StoreUnavailable) or len(failures) == len(answers):
+                raise failure
+        return [None if isinstance(answer, StoreUnavailable) else answer for answer in answers]
+
+    def _return(self, group: Sequence[Lease], delay_ms: int) -> Call:
         account = group[0].account_id
-        call = Call("chain_return", self._keys.chains(self.queue, account).all(), [account, delay_ms, *_named(group)])
-        return int(self._scripts.run(call))
+        return Call("chain_return", self._keys.chains(self.queue, account).all(), [account, delay_ms, *_named(group)])
 
-    def _renew_group(self, group: Sequence[Lease]) -> list[tuple[Lease, bool]]:
+    def _renewal(self, group: Sequence[Lease]) -> Call:
         keys = self._keys.chains(self.queue, group[0].account_id).all()
-        kept = self._scripts.run(Call("chain_renew", keys, [LEASE_MS, *_named(group)]))
-        return [(lease, bool(answer)) for lease, answer in zip(group, kept, strict=True)]
+        return Call("chain_renew", keys, [LEASE_MS, *_named(group)])
 
     def _take_call(self, account_id: int, token: str, limit: int) -> Call:
         keys = self._keys.chains(self.queue, account_id).all()

@@ -23,6 +23,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from kommo.errors import StoreUnavailable
+from kommo.store.cluster import ClusterRedis
+from kommo.variables import is_cluster
 
 #: Seconds in which a receiver's connection has to stand and an answer has to come: together they stay under the
 #: half second after which a delivery counts as not stored.
@@ -52,14 +54,16 @@ _AWAY_ANSWERS: Final = re.compile(
 
 def connect(url: str, *, connect_seconds: float = WORKER_CONNECT, answer_seconds: float = WORKER_ANSWER) -> Redis:
     """Make a client for `url`; nothing is sent yet. Retries are off: a script that is sent twice runs twice."""
-    return Redis.from_url(
-        url,
-        socket_connect_timeout=connect_seconds,
-        socket_timeout=answer_seconds,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-        health_check_interval=0,
-    )
+    options: dict[str, Any] = {
+        "socket_connect_timeout": connect_seconds,
+        "socket_timeout": answer_seconds,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+        "health_check_interval": 0,
+    }
+    if is_cluster(url):
+        return ClusterRedis(url, hop_seconds=connect_seconds + answer_seconds, options=options)
+    return Redis.from_url(url, **options)
 
 
 @contextmanager
@@ -75,11 +79,16 @@ def translated() -> Iterator[None]:
         raise StoreUnavailable(_sentence(error)) from error
 
 
-def now_ms(redis: Redis) -> int:
-    """Read Redis's clock, the one by which leases and due times are kept."""
-    answer: Any = redis.time()
+def now_ms(redis: Redis, *, beside: str = "") -> int:
+    """Read Redis's clock, the one by which leases and due times are kept; of a Cluster that `beside` a key."""
+    answer: Any = redis.now(beside) if beside and isinstance(redis, ClusterRedis) else redis.time()
     seconds, micros = answer
     return int(seconds) * 1000 + int(micros) // 1000
+
+
+def is_partly_away(redis: Redis) -> bool:
+    """Say of a Redis that was just found away whether that is a node of a Cluster, and others are there."""
+    return isinstance(redis, ClusterRedis) and redis.is_partly_there()
 
 
 def _sentence(error: RedisError) -> str:

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from redis import Redis
 
-from kommo.errors import StoreError
-from kommo.store.connection import now_ms, translated
+from kommo.errors import StoreError, StoreUnavailable
+from kommo.store.connection import is_partly_away, now_ms, translated
 from kommo.store.scripts import Call, Scripts
 
 #: ms after its last announcement at which a process counts as gone. Processes announce themselves every second.
@@ -25,13 +25,19 @@ class Fleet:
     def announce(self, process: str, capacity: Mapping[str, int], handlers: Iterable[str], *, sweep_ms: int) -> bool:
         """Say that a process lives, how many loops it may run per queue, and which handlers it knows.
 
-        True when it is the one process that is to sweep, which no other one is for the next `sweep_ms`.
+        True when it is the one process that is to sweep, which no other one is for the next `sweep_ms`; also when
+        this cannot be asked, while there are other nodes of a Cluster with work to sweep.
         """
         args: list[str | int | bytes] = [process, LIFE_MS, sweep_ms, len(capacity)]
         for queue, loops in capacity.items():
             args += [queue, loops]
         keys = [f"{_TAG}:{name}" for name in ("processes", "capacity", "handlers", "sweeper")]
-        return bool(self._scripts.run(Call("fleet_announce", keys, [*args, *handlers])))
+        try:
+            return bool(self._scripts.run(Call("fleet_announce", keys, [*args, *handlers])))
+        except StoreUnavailable:
+            if is_partly_away(self._redis):
+                return True
+            raise
 
     def leave(self, process: str, queues: Iterable[str]) -> None:
         """Say that a process ends."""
@@ -51,14 +57,15 @@ class Fleet:
     def size(self) -> int:
         """Count the living processes."""
         with translated():
-            number: Any = self._redis.zcount(f"{_TAG}:processes", f"({now_ms(self._redis)}", "+inf")
+            now = now_ms(self._redis, beside=_TAG)
+            number: Any = self._redis.zcount(f"{_TAG}:processes", f"({now}", "+inf")
         return int(number)
 
     def handler_unseen_ms(self, handler: str) -> int | None:
         """Say for how long no process has announced a handler; None when none ever did."""
         with translated():
             last: Any = self._redis.zscore(f"{_TAG}:handlers", handler)
-            return None if last is None else now_ms(self._redis) - int(last)
+            return None if last is None else now_ms(self._redis, beside=_TAG) - int(last)
 
     def check_shards(self, shards: int) -> None:
         """Record the number of shards, or compare it with the one on record.

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from redis import Redis
 
-from kommo.store.connection import now_ms, translated
+from kommo.errors import StoreUnavailable
+from kommo.store.connection import is_partly_away, now_ms, translated
 from kommo.store.keys import Keys
 from kommo.store.scripts import Call, Scripts
 
@@ -38,12 +39,17 @@ class Loops:
     def pick(self, shard: int, loop: str, *, first: bool, hold_ms: int = 0) -> Picked:
         """Choose the account that has waited longest, and keep it from other loops for `hold_ms`.
 
-        With its `first` pick a loop answers the wake-up that was sent for it.
+        With its `first` pick a loop answers the wake-up that was sent for it. In a shard on a node of a Cluster that is
+        away there is nothing to pick, as long as other nodes are there.
         """
         keys = self._keys.queue(self.queue, shard)
-        account, more = self._scripts.run(
-            Call("loop_pick", [keys.ready, keys.awake, keys.flag], [loop, AWAKE_MS, int(first), hold_ms])
-        )
+        call = Call("loop_pick", [keys.ready, keys.awake, keys.flag], [loop, AWAKE_MS, int(first), hold_ms])
+        try:
+            account, more = self._scripts.run(call)
+        except StoreUnavailable:
+            if is_partly_away(self._redis):
+                return Picked(None, 0)
+            raise
         if account:
             return Picked(int(account), int(more))
         return Picked(None, 0, None if int(more) < 0 else int(more))
@@ -54,8 +60,17 @@ class Loops:
         return bool(self._scripts.run(Call("loop_sibling", [keys.awake, keys.flag], [at_most])))
 
     def overdue(self, shard: int, *, by_ms: int) -> bool:
-        """Say whether an account has been due for so long that nobody seems to come."""
-        with translated():
-            late = now_ms(self._redis) - by_ms
-            number: Any = self._redis.zcount(self._keys.queue(self.queue, shard).ready, "-inf", late)
+        """Say whether an account has been due for so long that nobody seems to come.
+
+        None is where nobody can come: in a shard on a node of a Cluster that is away, while others are there.
+        """
+        ready = self._keys.queue(self.queue, shard).ready
+        try:
+            with translated():
+                late = now_ms(self._redis, beside=ready) - by_ms
+                number: Any = self._redis.zcount(ready, "-inf", late)
+        except StoreUnavailable:
+            if is_partly_away(self._redis):
+                return False
+            raise
         return int(number) > 0

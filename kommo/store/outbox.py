@@ -121,8 +121,9 @@ class Outbox(Chains):
     def hold(self, account_id: int, *, seconds: float) -> None:
         """Look at the account's writes again only after so long, unless new ones come."""
         with translated():
-            at = now_ms(self._redis) + int(seconds * 1000)
-            self._redis.zadd(self._keys.chains(QUEUE, account_id).ready, {str(account_id): at}, xx=True)
+            ready = self._keys.chains(QUEUE, account_id).ready
+            at = now_ms(self._redis, beside=ready) + int(seconds * 1000)
+            self._redis.zadd(ready, {str(account_id): at}, xx=True)
 
     def shrink(self, account_id: int, most: int) -> None:
         """Put at most so many writes into a request for the next ten minutes, or fewer if it was fewer already."""

@@ -69,7 +69,7 @@ class Parking:
             record: Any = self._redis.hgetall(self._key(account_id))
             if not record:
                 return None
-            left = max(0, int(record[b"until"]) - now_ms(self._redis))
+            left = max(0, int(record[b"until"]) - now_ms(self._redis, beside=self._key(account_id)))
         return Parked(record[b"reason"].decode(), left / 1000, reads_refused=record.get(b"reads") == b"1")
 
     def _key(self, account_id: int) -> str:

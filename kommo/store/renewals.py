@@ -79,7 +79,7 @@ class Renewals:
             record: Any = self._redis.hgetall(self._key(account_id))
             if not record:
                 return None
-            left = max(0, int(record[b"until"]) - now_ms(self._redis))
+            left = max(0, int(record[b"until"]) - now_ms(self._redis, beside=self._key(account_id)))
         return Pause(left / 1000, int(record[b"failed"]), record[b"fault"].decode())
 
     def _key(self, account_id: int) -> str:

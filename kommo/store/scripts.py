@@ -3,9 +3,9 @@
 A script's first line may be `--! uses _a _b`: those files are put in front of it. Their names start with `_`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final
@@ -14,6 +14,7 @@ from redis import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from kommo.errors import StoreUnavailable
+from kommo.store.cluster import ClusterRedis
 from kommo.store.connection import translated
 from kommo.store.wire import Command, exchange
 
@@ -57,10 +58,16 @@ def _raised(result: Any) -> Any:
 
 
 class Scripts:
-    """The scripts on one Redis. A restarted Redis has forgotten them: they are then loaded and run again."""
+    """The scripts on one Redis. A restarted Redis has forgotten them: they are then loaded and run again.
+
+    On a Redis Cluster a script runs on the node that has its first key.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._exchange: Callable[[Sequence[Command]], list[Any]] = (
+            redis.exchange if isinstance(redis, ClusterRedis) else partial(exchange, redis)
+        )
 
     def run(self, call: Call) -> Any:
         """Run one script.
@@ -70,14 +77,14 @@ class Scripts:
         """
         with translated():
             try:
-                return _raised(exchange(self._redis, [_command(call)])[0])
+                return _raised(self._exchange([_command(call)])[0])
             except NoScriptError:
                 return self._load_and_run(call)
 
     def run_together(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in order in one round trip; each is atomic by itself, others may come between."""
         with translated():
-            results = exchange(self._redis, [_command(call) for call in calls])
+            results = self._exchange([_command(call) for call in calls])
             for index, result in enumerate(results):
                 if isinstance(result, NoScriptError):
                     results[index] = self._load_and_run(calls[index])
@@ -100,7 +107,7 @@ class Scripts:
             for call in calls:
                 commands.append(_command(call, whole=in_order and call.keys[0] not in begun))
                 begun.add(call.keys[0])
-            results = exchange(self._redis, commands)
+            results = self._exchange(commands)
         return [self._outcome(call, result) for call, result in zip(calls, results, strict=True)]
 
     def _outcome(self, call: Call, result: Any) -> Any:

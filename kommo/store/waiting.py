@@ -45,7 +45,7 @@ class Looks:
         """Give the items of some chains whose bytes hold a text, in order; what moves meanwhile may be missed."""
         keys, needle = self._keys.chains(self._queue, account_id), holding.encode()
         with translated():
-            now = now_ms(self._redis)
+            now = now_ms(self._redis, beside=keys.due)
             return [
                 one for chain in dict.fromkeys(chains) for one in self._chain(keys, chain, now) if needle in one.item
             ]

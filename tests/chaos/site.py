@@ -29,7 +29,7 @@ class Site(Program):
 
     @property
     def environ(self) -> Mapping[str, str]:
-        return {**super().environ, "CHAOS_BOOK": str(self.book), "KOMMO_SPOOL_DIR": str(self.logs / "spool")}
+        return {**super().environ, "CHAOS_BOOK": str(self.book)}
 
     def begin(self) -> None:
         """Start everything, and keep it running from now on."""

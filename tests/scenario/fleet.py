@@ -3,7 +3,6 @@
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,17 +15,12 @@ from redis import Redis
 from kommo.hooks.signature import url_signature
 from kommo.store.connection import connect
 from kommo.store.server import PrivateServer
+from tests.ports import free_port
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 ACCOUNT, CLIENT, SECRET = 31_000_001, "scenario-client", "scenario-secret"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Program:
@@ -65,6 +59,7 @@ class Program:
             "KOMMO_ACCESS_TOKEN": "scenario-token",
             "KOMMO_HANDLERS": "tests.scenario.handlers",
             "PORT": str(self.port),
+            "KOMMO_SPOOL_DIR": str(self.logs / "spool"),
             "PYTHONDONTWRITEBYTECODE": "1",
             **self._given,
         }

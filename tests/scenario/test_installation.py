@@ -8,8 +8,9 @@ import pytest
 from cryptography.fernet import Fernet
 
 from sandbox import Sandbox
+from tests.ports import free_port
 from tests.scenario.calling import command
-from tests.scenario.fleet import ACCOUNT, CLIENT, SECRET, Program, free_port
+from tests.scenario.fleet import ACCOUNT, CLIENT, SECRET, Program
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.scenario

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from kommo.hooks.signature import url_signature
-from tests.scenario.fleet import ACCOUNT, CLIENT, ROOT, SECRET, Program, free_port
+from tests.ports import free_port
+from tests.scenario.fleet import ACCOUNT, CLIENT, ROOT, SECRET, Program
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.scenario

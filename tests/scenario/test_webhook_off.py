@@ -13,8 +13,9 @@ from kommo.store.inbox import Entry, Inbox
 from kommo.store.keys import Keys
 from kommo.store.watch import Watch
 from sandbox import Sandbox
+from tests.ports import free_port
 from tests.scenario.calling import command
-from tests.scenario.fleet import ACCOUNT, CLIENT, SECRET, Program, free_port
+from tests.scenario.fleet import ACCOUNT, CLIENT, SECRET, Program
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.scenario

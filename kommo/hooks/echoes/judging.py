@@ -65,7 +65,7 @@ def judge(ledger: Ledger, case: Case, received_ms: int) -> Event:
         finding = _change(entry, case, time, received_ms)
     else:
         creations = [] if moment else [ledger[subject] for subject in case.subjects[1:]]
-        finding = _addition(creations, what, received_ms)
+        finding = _addition(creations, what, time, received_ms)
     moment = moment or Moment()
     is_echo = finding.verdict(moment, what.author)
     moment.note(finding.own, finding.foreign, what, is_echo=is_echo)
@@ -194,10 +194,10 @@ def _implied(own: Names) -> Names:
     return own.union(*(_IMPLIED[name] for name in own & _IMPLIED.keys()))
 
 
-def _addition(creations: Sequence[Entry], what: Shown, received_ms: int) -> _Finding:
+def _addition(creations: Sequence[Entry], what: Shown, time: int, received_ms: int) -> _Finding:
     """Find the creation of which a new entity shows all values."""
     for entry in creations:
-        for name, pending in entry.live(received_ms, received_ms // 1000).items():
+        for name, pending in entry.live(received_ms, time).items():
             fields = _Fields.of(pending, what, entry, None)
             if fields.right and not fields.wrong:
                 entry.consume(name)

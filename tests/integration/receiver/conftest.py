@@ -23,6 +23,7 @@ from receiver import app as receiver_app
 from receiver import create_app
 from tests.integration.receiver.wire import ACCOUNT, CLIENT, FORMER, SECRET
 from tests.integration.workers.logs import Lines, logged
+from tests.ports import free_port
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -113,15 +114,13 @@ class Gunicorn:
 
     def __init__(self, redis_url: str, log: Path) -> None:
         self.log = log
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         with log.open("wb") as said:
             told = environ(REDIS_URL=redis_url, PORT=str(self.port), KOMMO_SPOOL_DIR=str(log.with_name("spool")))
             self.process = subprocess.Popen(GUNICORN, cwd=ROOT, env=told, stdout=said, stderr=said)
 
     def wait(self) -> None:
-        wait_for(self._lives, seconds=20, what="gunicorn answers")
+        wait_for(self._lives, seconds=40, what="gunicorn answers")
 
     def _lives(self) -> bool:
         assert self.process.poll() is None, self.said()

@@ -190,7 +190,7 @@ class TestWrites:
 class TestDeliveries:
     BODY = b"leads[add"
 
-    def back(self, inbox: Inbox, dead: DeadLetters, returns: Returns, *lies_at: str) -> PutBack:
+    def back(self, dead: DeadLetters, returns: Returns, *lies_at: str) -> PutBack:
         return returns.put_back(the_letter(dead), DeliveryBack(delivery(1, body=self.BODY), lies_at))
 
     def test_a_delivery_is_drained_again_though_its_body_was_seen(
@@ -198,7 +198,7 @@ class TestDeliveries:
     ) -> None:
         place = given_up_delivery(inbox)
         assert redis.zscore(keys.queue(INBOX, 0).ready, str(ACCOUNT)) is None
-        assert self.back(inbox, dead, returns, place) == PutBack(done=True, wake=False)
+        assert self.back(dead, returns, place) == PutBack(done=True, wake=False)
         (entry,) = inbox.read(ACCOUNT, after=inbox.cursor(ACCOUNT), limit=10)
         assert entry.delivery == delivery(1, body=self.BODY)
         assert redis.zscore(keys.queue(INBOX, 0).ready, str(ACCOUNT)) is not None
@@ -208,7 +208,7 @@ class TestDeliveries:
         self, inbox: Inbox, dead: DeadLetters, returns: Returns, stats: Callable[[str], int]
     ) -> None:
         place = given_up_delivery(inbox)
-        self.back(inbox, dead, returns, place)
+        self.back(dead, returns, place)
         assert len(list(inbox.between(ACCOUNT))) == 1
         assert (stats("bytes"), stats("deliveries"), stats("retried")) == (len(self.BODY), 1, 1)
 
@@ -218,7 +218,7 @@ class TestDeliveries:
         place = given_up_delivery(inbox)
         assert inbox.trim(ACCOUNT, received_after_ms=10**15, max_bytes=0) == 1
         assert stats("bytes") == 0
-        self.back(inbox, dead, returns, place)
+        self.back(dead, returns, place)
         assert stats("bytes") == len(self.BODY)
 
     def test_put_back_twice_it_is_there_once(self, inbox: Inbox, dead: DeadLetters, returns: Returns) -> None:

@@ -341,7 +341,7 @@ class TestTimesWithoutAReceiver:
         assert gap is not None
         assert (gap.since, gap.why) == (NOW - 9000 - BEFORE_AWAY_SECONDS, "no receiver was there")
         assert gap.until is not None
-        assert NOW <= gap.until - AFTER_SECONDS <= NOW + 60
+        assert NOW <= gap.until - AFTER_SECONDS <= time.time()
         assert Answers(look.runtime.redis).away() == []
 
     def test_an_account_that_was_never_seen_misses_nothing(self, look: Look) -> None:

@@ -69,6 +69,15 @@ class TestWhenKommoDatesAChange:
 class TestWhenADeliveryIsReceived:
     """Kommo dates the change as we wrote it."""
 
+    @pytest.mark.parametrize("minutes", [0, 5, 20, 35])
+    def test_an_own_creation_that_kommo_repeats_within_the_hour_is_an_echo(self, minutes: int) -> None:
+        account, lead = an_account()
+        told = account.create("leads", {"name": "Oven"})
+        assert verdicts(account.deliver(told, received=account.now + minutes * MINUTE)) == {"lead.added": True}
+        note = {"note_type": "common", "params": {"text": "Called"}, "entity_id": lead.id}
+        told = account.annotate("leads", note)
+        assert verdicts(account.deliver(told, received=account.now + minutes * MINUTE)) == {"lead.note_added": True}
+
     # At once, after 5 minutes, 15 more and 15 more.
     @pytest.mark.parametrize("minutes", [0, 5, 20, 35])
     def test_an_echo_that_kommo_repeats_within_the_hour_is_one(self, minutes: int) -> None:

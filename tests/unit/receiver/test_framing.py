@@ -1,6 +1,7 @@
 """When all of a request has arrived: whatever its pieces, and however wrong it is."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -44,7 +45,7 @@ WHOLE_ONES = {
 @given(cuts=st.lists(st.integers(0, 120), max_size=6))
 def test_is_whole_with_its_last_byte_and_not_before_however_it_is_cut(data: bytes, cuts: list[int]) -> None:
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    pieces = [data[one:next_] for one, next_ in zip(places, places[1:], strict=False)]
+    pieces = [data[one:next_] for one, next_ in pairwise(places)]
 
     assert arrived(pieces) is WHOLE
     assert arrived([*pieces[:-1], pieces[-1][:-1]]) is MORE

@@ -1,0 +1,169 @@
+"""A Redis Cluster of three nodes of our own, on free ports of this computer; any of them can be killed and come back."""
+
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from redis import Redis
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+from redis.exceptions import RedisError
+
+from kommo.store.server import find_server
+from tests.waiting import wait_for
+
+#: How far the port on which a node speaks with the others is from the one on which it serves.
+_BUS: Final = 10_000
+#: Where the slots of one node end and those of the next begin: so that shards 2, 1 and 0 lie on nodes 0, 1 and 2.
+_BORDERS: Final = (0, 6_000, 10_923, REDIS_CLUSTER_HASH_SLOTS)
+#: ms without a word after which a node takes another one for gone.
+_GONE_MS: Final = 1_000
+
+
+class Node:
+    """One server of a cluster, as durable as in production."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.port = port
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, with what it had stored before; it is back when the others have heard of it."""
+        command = [str(find_server()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command += ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]
+        command += ["--dir", str(self._folder), "--logfile", "redis.log", "--cluster-enabled", "yes"]
+        command += ["--cluster-node-timeout", str(_GONE_MS), "--cluster-require-full-coverage", "no"]
+        self._process = subprocess.Popen(command, start_new_session=True)
+        with self.client() as client:
+            wait_for(lambda: _answers(client), what=f"a node answers: {self._folder / 'redis.log'}")
+
+    def kill(self) -> None:
+        """Kill it as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    @contextmanager
+    def client(self) -> Iterator[Redis]:
+        """Speak with this node alone."""
+        client = Redis(port=self.port, socket_timeout=5)
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+class PrivateCluster:
+    """The three nodes."""
+
+    def __init__(self) -> None:
+        self.nodes: Sequence[Node] = ()
+        self._stack = ExitStack()
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    def start(self) -> Self:
+        """Start the nodes, join them and give each its slots."""
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kommo-cluster-")))
+        self.nodes = [Node(folder / str(number), port) for number, port in enumerate(_free_ports(len(_BORDERS) - 1))]
+        for node in self.nodes:
+            self._stack.callback(node.kill)
+            node.start()
+        for node, first, beyond in zip(self.nodes, _BORDERS, _BORDERS[1:], strict=False):
+            _told(node, "ADDSLOTS", *range(first, beyond))
+            _told(self.nodes[0], "MEET", "127.0.0.1", node.port)
+        self.wait()
+        return self
+
+    def stop(self) -> None:
+        """End the nodes and remove what they stored."""
+        self._stack.close()
+
+    def wait(self, *, seconds: float = 30) -> None:
+        """Wait until every node knows who has which slots and serves its own."""
+        wait_for(lambda: all(self._is_whole(node) for node in self.nodes), seconds=seconds, what="a whole cluster")
+
+    def node_of(self, key: str) -> Node:
+        """Give the node that has had a key's slot from the beginning."""
+        slot = key_slot(key.encode())
+        return next(node for node, beyond in zip(self.nodes, _BORDERS[1:], strict=True) if slot < beyond)
+
+    def clear(self) -> None:
+        """Remove all keys, and forget the scripts."""
+        for node in self.nodes:
+            with node.client() as client:
+                client.flushall()
+                client.script_flush()
+
+    def move(self, key: str, to: Node) -> None:
+        """Give a key's slot, which must be empty, to another node."""
+        slot, names = key_slot(key.encode()), [_told(to, "MYID")]
+        for node in (to, *self.nodes):
+            _told(node, "SETSLOT", slot, "NODE", names[0])
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    def _is_whole(self, node: Node) -> bool:
+        known = _told(node, "INFO")
+        peers = _told(node, "NODES").decode().splitlines()
+        served = all(fact in known for fact in (b"cluster_state:ok", b"cluster_slots_ok:16384"))
+        return served and len(peers) == len(self.nodes) and not any("fail" in peer for peer in peers)
+
+
+def _told(node: Node, *command: str | int) -> Any:
+    with node.client() as client:
+        # A pipeline would be as good: redis-py reads the answers to these in other shapes.
+        connection: Any = client.connection_pool.get_connection()
+        try:
+            connection.send_command("CLUSTER", *command)
+            return connection.read_response()
+        finally:
+            client.connection_pool.release(connection)
+
+
+def _answers(client: Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
+
+
+def _free_ports(number: int) -> list[int]:
+    """Find ports that are free, as are those of the bus: as high above, and no higher than there are."""
+    found: list[int] = []
+    with ExitStack() as stack:
+        while len(found) < number:
+            probe = stack.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            port -= _BUS if port + _BUS > 65_535 else 0
+            if _is_free(port) and _is_free(port + _BUS) and port not in found:
+                found.append(port)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,130 @@
+"""Requests side by side in one thread: what they write goes together, and each has its own outcome."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from kommo.errors import StoreUnavailable
+from receiver.batches import in_batch, run_together, written
+from receiver.together import Together
+
+
+class Book:
+    """Writes down what it is given, and how much at a time; an item that is an exception is refused with it."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Any]] = []
+
+    def write_all(self, items: Sequence[Any]) -> Sequence[Any]:
+        self.batches.append(list(items))
+        return [item if isinstance(item, Exception) else f"wrote {item}" for item in items]
+
+
+def test_calls_that_write_nothing_just_run_in_turn() -> None:
+    assert run_together([lambda: 1, lambda: 2]) == [1, 2]
+    assert run_together([]) == []
+
+
+def test_what_all_write_goes_in_one_piece_and_in_their_order() -> None:
+    book = Book()
+
+    assert run_together([lambda name=name: written(book, name) for name in "abc"]) == ["wrote a", "wrote b", "wrote c"]
+    assert book.batches == [["a", "b", "c"]]
+
+
+def test_who_writes_again_does_so_with_those_that_do() -> None:
+    book = Book()
+
+    def twice(name: str) -> str:
+        return f"{written(book, name)}, {written(book, name * 2)}"
+
+    results = run_together([lambda: twice("a"), lambda: written(book, "b"), lambda: twice("c")])
+
+    assert results == ["wrote a, wrote aa", "wrote b", "wrote c, wrote cc"]
+    assert book.batches == [["a", "b", "c"], ["aa", "cc"]]
+
+
+def test_writes_of_different_kinds_are_done_one_kind_after_the_other() -> None:
+    one, other = Book(), Book()
+
+    results = run_together([lambda: written(one, 1), lambda: written(other, 2), lambda: written(one, 3)])
+
+    assert results == ["wrote 1", "wrote 2", "wrote 3"]
+    assert (one.batches, other.batches) == ([[1, 3]], [[2]])
+
+
+def test_what_one_raises_is_its_own_result() -> None:
+    book, error = Book(), ValueError("mine")
+
+    def raises() -> None:
+        written(book, "first")
+        raise error
+
+    assert run_together([raises, lambda: written(book, "second")]) == [error, "wrote second"]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_not_even_the_end_of_the_process_comes_out_of_the_others_way(error: BaseException) -> None:
+    def ends() -> None:
+        raise error
+
+    assert run_together([ends, lambda: 1]) == [error, 1]
+
+
+def test_only_those_in_a_batch_are_in_one() -> None:
+    assert not in_batch()
+    assert run_together([in_batch]) == [True]
+    assert not in_batch()
+
+
+def test_a_batch_within_a_batch_is_a_batch() -> None:
+    book = Book()
+
+    def inner() -> Any:
+        return run_together([lambda: written(book, "a"), lambda: written(book, "b")])
+
+    assert run_together([inner, lambda: written(book, "c")]) == [["wrote a", "wrote b"], "wrote c"]
+
+
+class TestTogether:
+    """The same `Together` that threads share serves a batch."""
+
+    def test_takes_a_batch_in_one_piece(self) -> None:
+        pieces: list[list[int]] = []
+
+        def write(items: Sequence[int]) -> Sequence[int]:
+            pieces.append(list(items))
+            return [item * 10 for item in items]
+
+        together: Together[int, int] = Together(write, weight=lambda _: 1, most=100)
+
+        assert run_together([lambda n=n: together.put(n, seconds=1) for n in (1, 2, 3)]) == [10, 20, 30]
+        assert pieces == [[1, 2, 3]]
+
+    def test_writes_as_many_at_a_time_as_are_not_too_much(self) -> None:
+        pieces: list[list[int]] = []
+
+        def write(items: Sequence[int]) -> Sequence[int]:
+            pieces.append(list(items))
+            return items
+
+        together: Together[int, int] = Together(write, weight=lambda item: item, most=10)
+
+        assert together.write_all([4, 6, 1, 30, 2, 3]) == [4, 6, 1, 30, 2, 3]
+        assert pieces == [[4, 6], [1], [30], [2, 3]]
+
+    def test_does_not_try_the_rest_after_a_failure(self) -> None:
+        away = StoreUnavailable("away")
+        pieces: list[list[int]] = []
+
+        def write(items: Sequence[int]) -> Sequence[int]:
+            pieces.append(list(items))
+            if 2 in items:
+                raise away
+            return items
+
+        together: Together[int, int] = Together(write, weight=lambda _: 1, most=1)
+
+        assert run_together([lambda n=n: together.put(n, seconds=1) for n in (1, 2, 3)]) == [1, away, away]
+        assert pieces == [[1], [2]]
