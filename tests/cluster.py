@@ -14,6 +14,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import RedisError
 
 from kommo.store.server import find_server
+from tests.ports import free_port
 from tests.waiting import wait_for
 
 #: How far the port on which a node speaks with the others is from the one on which it serves.
@@ -147,17 +148,13 @@ def _answers(client: Redis) -> bool:
 
 
 def _free_ports(number: int) -> list[int]:
-    """Find ports that are free, as are those of the bus: as high above, and no higher than there are."""
-    found: list[int] = []
-    with ExitStack() as stack:
-        while len(found) < number:
-            probe = stack.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            port -= _BUS if port + _BUS > 65_535 else 0
-            if _is_free(port) and _is_free(port + _BUS) and port not in found:
-                found.append(port)
-    return found
+    """Find ports that are free, as are those of the bus."""
+    found: set[int] = set()
+    while len(found) < number:
+        port = free_port()
+        if _is_free(port + _BUS):
+            found.add(port)
+    return sorted(found)
 
 
 def _is_free(port: int) -> bool:

@@ -1,6 +1,7 @@
 """Bodies that are almost deliveries: recorded ones, hurt in the ways in which senders and attackers hurt them."""
 
 import json
+from copy import deepcopy
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -47,7 +48,8 @@ def hurt_documents(draw: st.DrawFn) -> bytes:
     """A recorded body as JSON, with odd values in odd places; NaN, infinities and huge numbers included."""
     decoded = decode(draw(st.sampled_from(BODIES)))
     for _ in range(draw(st.integers(1, 4))):
-        _put(draw, decoded, draw(_VALUES))
+        # A copy: what is sampled is the same list each time.
+        _put(draw, decoded, deepcopy(draw(_VALUES)))
     return json.dumps(decoded).encode()
 
 
