@@ -85,8 +85,8 @@ class PrivateCluster:
             self._stack.callback(node.kill)
             node.start()
         for node, first, beyond in zip(self.nodes, _BORDERS, _BORDERS[1:], strict=False):
-            _told(node, "ADDSLOTS", *range(first, beyond))
-            _told(self.nodes[0], "MEET", "127.0.0.1", node.port)
+            told(node, "ADDSLOTS", *range(first, beyond))
+            told(self.nodes[0], "MEET", "127.0.0.1", node.port)
         self.wait()
         return self
 
@@ -104,17 +104,29 @@ class PrivateCluster:
         return next(node for node, beyond in zip(self.nodes, _BORDERS[1:], strict=True) if slot < beyond)
 
     def clear(self) -> None:
-        """Remove all keys, and forget the scripts."""
+        """Remove all keys."""
         for node in self.nodes:
             with node.client() as client:
                 client.flushall()
-                client.script_flush()
 
-    def move(self, key: str, to: Node) -> None:
-        """Give a key's slot, which must be empty, to another node."""
-        slot, names = key_slot(key.encode()), [_told(to, "MYID")]
-        for node in (to, *self.nodes):
-            _told(node, "SETSLOT", slot, "NODE", names[0])
+    def announce(self, key: str, owner: Node) -> None:
+        """Say, whoever had a key's slot before, that a node has it: for good, and without the keys."""
+        slot, name = key_slot(key.encode()), told(owner, "MYID")
+        for node in (owner, *self.nodes):
+            told(node, "SETSLOT", slot, "STABLE")
+            told(node, "SETSLOT", slot, "NODE", name)
+
+    def dispute(self, key: str, one: Node, other: Node) -> None:
+        """Let each of two nodes say that the other has a key's slot."""
+        slot = key_slot(key.encode())
+        for node, wrong in ((other, one), (one, other)):
+            told(node, "SETSLOT", slot, "NODE", told(wrong, "MYID"))
+
+    def begin_to_move(self, key: str, *, source: Node, target: Node) -> None:
+        """Begin to move a key's slot: what is not there any more is asked for at the target."""
+        slot = key_slot(key.encode())
+        told(target, "SETSLOT", slot, "IMPORTING", told(source, "MYID"))
+        told(source, "SETSLOT", slot, "MIGRATING", told(target, "MYID"))
 
     def __enter__(self) -> Self:
         return self.start()
@@ -123,15 +135,16 @@ class PrivateCluster:
         self.stop()
 
     def _is_whole(self, node: Node) -> bool:
-        known = _told(node, "INFO")
-        peers = _told(node, "NODES").decode().splitlines()
+        known = told(node, "INFO")
+        peers = told(node, "NODES").decode().splitlines()
         served = all(fact in known for fact in (b"cluster_state:ok", b"cluster_slots_ok:16384"))
         return served and len(peers) == len(self.nodes) and not any("fail" in peer for peer in peers)
 
 
-def _told(node: Node, *command: str | int) -> Any:
+def told(node: Node, *command: str | bytes | int) -> Any:
+    """Give a node's raw answer to a CLUSTER command."""
     with node.client() as client:
-        # A pipeline would be as good: redis-py reads the answers to these in other shapes.
+        # redis-py gives the answers to some of these another shape.
         connection: Any = client.connection_pool.get_connection()
         try:
             connection.send_command("CLUSTER", *command)

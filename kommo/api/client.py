@@ -1,6 +1,7 @@
 """`kommo`, the second argument of every handler: one account's resources, now and later."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from kommo.api.later import Later
@@ -39,25 +40,79 @@ class Client:
         self.metadata = metadata or Metadata(send)
         self._send = send
         self._later = later
-        names = Names(self.metadata)
+        self._clock = clock
         if later is not None:
             later.names.learn(self.metadata)
-        self.leads = LeadsNow(send, names)
-        self.contacts = EntitiesNow(send, "contacts", "contact", names)
-        self.companies = EntitiesNow(send, "companies", "company", names)
-        self.customers = CustomersNow(send, names)
-        self.tasks = TasksNow(send, clock, names)
-        self.notes = NotesNow(send)
-        self.tags = TagsOf(send)
-        self.custom_fields = CustomFieldsOf(send, self.metadata)
-        self.pipelines = Pipelines(send, self.metadata)
-        self.users = Users(send)
-        self.roles = Roles(send)
-        self.webhooks = Webhooks(send)
-        self.events = Events(send)
-        self.calls = Calls(send)
-        self.catalogs = Catalogs(send)
-        self.sources = Sources(send)
+
+    # Each is made when it is asked for: a handler uses one or two of them, and every step has a client of its own.
+
+    @cached_property
+    def leads(self) -> LeadsNow:
+        return LeadsNow(self._send, self._names)
+
+    @cached_property
+    def contacts(self) -> EntitiesNow:
+        return EntitiesNow(self._send, "contacts", "contact", self._names)
+
+    @cached_property
+    def companies(self) -> EntitiesNow:
+        return EntitiesNow(self._send, "companies", "company", self._names)
+
+    @cached_property
+    def customers(self) -> CustomersNow:
+        return CustomersNow(self._send, self._names)
+
+    @cached_property
+    def tasks(self) -> TasksNow:
+        return TasksNow(self._send, self._clock, self._names)
+
+    @cached_property
+    def notes(self) -> NotesNow:
+        return NotesNow(self._send)
+
+    @cached_property
+    def tags(self) -> TagsOf:
+        return TagsOf(self._send)
+
+    @cached_property
+    def custom_fields(self) -> CustomFieldsOf:
+        return CustomFieldsOf(self._send, self.metadata)
+
+    @cached_property
+    def pipelines(self) -> Pipelines:
+        return Pipelines(self._send, self.metadata)
+
+    @cached_property
+    def users(self) -> Users:
+        return Users(self._send)
+
+    @cached_property
+    def roles(self) -> Roles:
+        return Roles(self._send)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        return Webhooks(self._send)
+
+    @cached_property
+    def events(self) -> Events:
+        return Events(self._send)
+
+    @cached_property
+    def calls(self) -> Calls:
+        return Calls(self._send)
+
+    @cached_property
+    def catalogs(self) -> Catalogs:
+        return Catalogs(self._send)
+
+    @cached_property
+    def sources(self) -> Sources:
+        return Sources(self._send)
+
+    @cached_property
+    def _names(self) -> Names:
+        return Names(self.metadata)
 
     @property
     def later(self) -> Later:

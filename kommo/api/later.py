@@ -5,6 +5,7 @@ Sends nothing: whoever runs the handler stores `Later.writes` together with the 
 
 import hashlib
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Final
 
 from kommo.api.entities import Reference
@@ -45,16 +46,34 @@ class Later:
         self._writes: list[Write] = []
         #: A Client teaches it the account's names; until then only ids and codes are taken.
         self.names = Names()
-        self.leads = Entities("leads", self._create, self._update, self.names)
-        self.contacts = Entities("contacts", self._create, self._update, self.names)
-        self.companies = Entities("companies", self._create, self._update, self.names)
-        self.tasks = Tasks(self._create, self._update, clock, self.names)
-        self.notes = Notes(self._create, self._update)
+
+    @cached_property
+    def leads(self) -> Entities[Reference, None]:
+        return self._entities("leads")
+
+    @cached_property
+    def contacts(self) -> Entities[Reference, None]:
+        return self._entities("contacts")
+
+    @cached_property
+    def companies(self) -> Entities[Reference, None]:
+        return self._entities("companies")
+
+    @cached_property
+    def tasks(self) -> Tasks[Reference, None]:
+        return Tasks(self._create, self._update, self._clock, self.names)
+
+    @cached_property
+    def notes(self) -> Notes[Reference, None]:
+        return Notes(self._create, self._update)
 
     @property
     def writes(self) -> tuple[Write, ...]:
         """What was asked for so far, in order."""
         return tuple(self._writes)
+
+    def _entities(self, resource: str) -> Entities[Reference, None]:
+        return Entities(resource, self._create, self._update, self.names)
 
     def _create(self, change: Change) -> Reference:
         write = self._record(change)
