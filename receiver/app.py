@@ -46,7 +46,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         SettingsError: the environment cannot be used; the text names every variable and its remedy.
     """
     if settings is None:
-        log.configure()
+        if not structlog.is_configured():  # gunicorn has done it, at the level that it was given
+            log.configure()
         settings = Settings.from_environ(os.environ, need=NEEDED)
     for sentence in settings.unknown:
         structlog.get_logger(__name__).warning(sentence)

@@ -8,12 +8,15 @@ A request must hold no lock while it waits here: the next one, in the same threa
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from greenlet import getcurrent, greenlet
 
 T = TypeVar("T")
 R = TypeVar("R")
+#: Calls of a batch that are made at once.
+_CALLS_AT_ONCE: Final = 32
 
 
 class Writes(Protocol):
@@ -46,6 +49,40 @@ def written(writes: Writes, item: Any) -> Any:
     """Have an item written with those of the batch; gives what `writes` gives for it. Only for one of a batch."""
     parent: Any = getcurrent().parent
     return parent.switch((writes, item))
+
+
+def aside(call: Callable[[], R]) -> R:
+    """Make a call that may wait for another server; in a batch, those of all its requests side by side in threads."""
+    if not in_batch():
+        return call()
+    outcome: R | Exception = written(_ASIDE, call)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+class _Aside:
+    """Makes calls at once, so that a batch waits for the longest of them and not for all in turn."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+
+    def write_all(self, calls: Sequence[Callable[[], Any]]) -> Sequence[Any]:
+        if len(calls) == 1:
+            return [_attempted(calls[0])]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_CALLS_AT_ONCE, thread_name_prefix="aside")
+        return list(self._pool.map(_attempted, calls))
+
+
+_ASIDE: Final = _Aside()
+
+
+def _attempted(call: Callable[[], R]) -> R | Exception:
+    try:
+        return call()
+    except Exception as error:  # whoever asked has to hear of it, and nobody else
+        return error
 
 
 def run_together(calls: Sequence[Callable[[], R]]) -> list[R | BaseException]:

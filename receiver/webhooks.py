@@ -4,6 +4,7 @@ https://developers.kommo.com/docs/webhooks-general: an answer counts within 2 s,
 not, and more than a hundred failures in two hours may switch the webhook off.
 """
 
+import logging
 import re
 import secrets
 import time
@@ -19,6 +20,8 @@ from kommo.hooks.accounts import accounts_named
 from kommo.hooks.signature import check_digest, verify_account, verify_header
 from kommo.store.accounts import Accounts
 from kommo.store.inbox import Delivery
+from kommo.store.proofs import Proof
+from receiver.batches import aside
 from receiver.bodies import PROVEN_BYTES, UNPROVEN_BYTES, read_body
 from receiver.changed_secrets import ChangedSecrets
 from receiver.intake import Intake, Taken
@@ -82,7 +85,7 @@ class Doors:
 
     def _prove_url(self, account_id: int, signature: str) -> None:
         try:
-            proof = self.accounts.proof(account_id)
+            proof = self._proof(account_id)
         except StoreUnavailable:
             # It was never read here, and Redis is away: after a start in that time.
             self.kept.verify(account_id, signature)
@@ -94,11 +97,16 @@ class Doors:
             raise
         self.changed.proved(account_id, signature)
 
+    def _proof(self, account_id: int) -> Proof:
+        if self.accounts.remembers_proof(account_id):
+            return self.accounts.proof(account_id)
+        return aside(lambda: self.accounts.proof(account_id))
+
     def _prove_header(self, account_id: int, body: bytes, *, required: bool) -> None:
         presented = request.headers.get("X-Signature")
         if presented is None and not required:
             return
-        proof = self.accounts.proof(account_id)
+        proof = self._proof(account_id)
         try:
             verify_header(presented, secrets=proof.secrets, client_id=proof.client_id, account_id=account_id, body=body)
         except SignatureError:
@@ -135,8 +143,8 @@ class Doors:
         )
         taken = self.intake.take(delivery)
         # Of what is new, a worker says `drained`; a line here as well would cost as much as storing it.
-        say = _log.debug if taken is Taken.NEW else _log.info
-        say("delivery", delivery=delivery.id, account=account_id, bytes=len(body), outcome=taken.value)
+        level = logging.DEBUG if taken is Taken.NEW else logging.INFO
+        _log.log(level, "delivery", delivery=delivery.id, account=account_id, bytes=len(body), outcome=taken.value)
         return Response(status=200)
 
 

@@ -1,4 +1,4 @@
-"""A Redis Cluster of three nodes of our own, on free ports of this computer; any of them can be killed and come back."""
+"""A Redis Cluster of our own: three nodes on free ports of this computer, each of which can be killed and come back."""
 
 import socket
 import subprocess

@@ -93,6 +93,10 @@ class Accounts:
                 return self._own_proof()
             raise
 
+    def remembers_proof(self, account_id: int) -> bool:
+        """Say whether `proof` answers without asking Redis."""
+        return self._redis is None or self._proofs.remembers(account_id)
+
     def credentials(self, account_id: int) -> Credentials | None:
         """Give what the account's API is called with; None when there is no token for it."""
         account = self.get(account_id)

@@ -86,6 +86,11 @@ class Proofs:
         self._remember(account_id, proof)
         return proof
 
+    def remembers(self, account_id: int) -> bool:
+        """Say whether `of` answers without asking Redis."""
+        seen = self._stored.get(account_id) or self._strangers.get(account_id)
+        return seen is not None and self._clock() < seen.until
+
     def forget(self, account_id: int) -> None:
         """Read an account anew: it was changed here."""
         with self._lock:

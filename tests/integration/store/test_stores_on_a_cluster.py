@@ -1,6 +1,7 @@
 """What the stores promise on one Redis they keep on a Cluster: the same tests, over three nodes."""
 
 from collections.abc import Iterator
+from itertools import chain
 from types import ModuleType
 from typing import Any, Final
 
@@ -50,7 +51,7 @@ class WholeCluster(ClusterRedis):
         for node in self._cluster.nodes:
             with node.client() as client:
                 answers.append(_asked(client, *args, **options))
-        return sum(answers, []) if args[0] == "KEYS" else answers[0]
+        return [*chain(*answers)] if args[0] == "KEYS" else answers[0]
 
     def scan_iter(self, match: Any = None, **_: Any) -> Iterator[Any]:
         yield from self.keys(match or "*")

@@ -1,12 +1,13 @@
 """Requests side by side in one thread: what they write goes together, and each has its own outcome."""
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from kommo.errors import StoreUnavailable
-from receiver.batches import in_batch, run_together, written
+from receiver.batches import aside, in_batch, run_together, written
 from receiver.together import Together
 
 
@@ -85,6 +86,32 @@ def test_a_batch_within_a_batch_is_a_batch() -> None:
         return run_together([lambda: written(book, "a"), lambda: written(book, "b")])
 
     assert run_together([inner, lambda: written(book, "c")]) == [["wrote a", "wrote b"], "wrote c"]
+
+
+class TestAside:
+    """Calls that may wait for another server."""
+
+    def test_outside_a_batch_it_is_just_a_call(self) -> None:
+        here = threading.get_ident()
+
+        assert aside(threading.get_ident) == here
+
+    def test_one_of_a_batch_needs_no_thread(self) -> None:
+        assert run_together([lambda: aside(threading.get_ident)]) == [threading.get_ident()]
+
+    def test_several_wait_side_by_side(self) -> None:
+        meeting = threading.Barrier(5, timeout=10)
+
+        assert sorted(run_together([lambda: aside(meeting.wait)] * 5)) == [0, 1, 2, 3, 4]
+
+    def test_what_one_raises_is_its_own(self) -> None:
+        def away() -> None:
+            raise StoreUnavailable("away")
+
+        failed, done = run_together([lambda: aside(away), lambda: aside(lambda: "done")])
+
+        assert isinstance(failed, StoreUnavailable)
+        assert done == "done"
 
 
 class TestTogether:
