@@ -4,21 +4,22 @@ The original gives each connection a thread that waits for its bytes, and closes
 them, waiting up to 2 s for the other side. A few clients that never finish, or never hang up, then keep everybody else
 waiting. Here the bytes are gathered and the connections closed by the loop that accepts them, which never waits.
 
-Deliveries whose address brings a proof are served by that loop itself, all that are there in one batch, and stored in
-one round trip (see batches.py). All other requests take a thread, when all of them is there.
+Deliveries whose address brings a proof are served by that loop itself, side by side, and stored together, some in one
+round trip, by a thread beside (see batches.py). All other requests take a thread, when all of them is there.
 """
 
 import selectors
 import socket
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
 from gunicorn.util import close as close_socket
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from receiver.batches import run_together
+from receiver.batches import Batches
 from receiver.framing import Arriving, Progress
 
 #: Seconds in which a whole request has to arrive. Kommo itself waits 2 s for the answer.
@@ -34,8 +35,8 @@ HELD_BYTES: Final = 64 * 1024 * 1024
 #: Connections that are accepted before others are looked after.
 _ACCEPT_AT_ONCE: Final = 4
 _RECEIVED: Final = 64 * 1024
-#: Requests that are served in one batch: the last of them waits for the first.
-_A_BATCH: Final = 32
+#: Threads that store what deliveries bring: two pieces at a time for Redis, two for the spool, some for proofs.
+_BESIDE: Final = 6
 #: Seconds that a thread waits for bytes of a request that is refused unread, and for a client to take its answer.
 _READ_WAIT: Final = 0.05
 _WRITE_WAIT: Final = 2.0
@@ -116,7 +117,12 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         self.unfinished: dict[Connection, None] = {}
         self._held = 0
         self._lingering: dict[socket.socket, float] = {}
-        self._batch: list[Connection] = []
+
+    def init_process(self) -> None:
+        """Make what the batches need; threads have to begin in this process."""
+        beside = ThreadPoolExecutor(_BESIDE, thread_name_prefix="beside")
+        self.batches = Batches(beside.submit, self.method_queue.defer)
+        super().init_process()
 
     def accept(self, listener: socket.socket) -> None:
         """Accept some connections, and look at once whether their requests are there."""
@@ -201,18 +207,17 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
                 conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(_READ_WAIT))
                 super().enqueue_req(conn)
             elif conn.arriving.brings_proof:
-                self._batch.append(conn)
+                self.batches.run(partial(self.handle, conn), partial(self._served, conn))
             else:
                 super().enqueue_req(conn)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """Look what has come, and serve the deliveries among it."""
-        super().wait_for_and_dispatch_events(0.0 if self._batch else timeout)
-        batch, self._batch = self._batch[:_A_BATCH], self._batch[_A_BATCH:]
-        if not batch:
-            return
-        for conn, keep in zip(batch, run_together([partial(self.handle, conn) for conn in batch]), strict=True):
-            self.finish_request(conn, _Ended(keep))
+        """Look what has come, and send on its way what the deliveries among it have to wait for."""
+        super().wait_for_and_dispatch_events(timeout)
+        self.batches.flush()
+
+    def _served(self, conn: Connection, outcome: bool | BaseException) -> None:
+        self.finish_request(conn, _Ended(outcome))
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
         """A request that was refused unread ends its connection: the rest of it is not waited for."""

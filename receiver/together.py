@@ -84,7 +84,10 @@ class Together(Generic[T, R]):
         return self._given(place.outcome)
 
     def write_all(self, items: Sequence[T]) -> Sequence[R | Exception]:
-        """Write items that are there already, as many at a time as are not too much; those after a failure fail too."""
+        """Write items that are there already, as many at a time as are not too much; those after a failure fail too.
+
+        Raises whatever `write` raises at the first.
+        """
         outcomes: list[R | Exception] = []
         rest = deque(items)
         while rest:
@@ -94,6 +97,8 @@ class Together(Generic[T, R]):
             try:
                 outcomes += self._write(batch)
             except Exception as error:  # whatever it is, every item that is left has to hear of it
+                if not outcomes:
+                    raise
                 return [*outcomes, *[error] * (len(batch) + len(rest))]
         return outcomes
 

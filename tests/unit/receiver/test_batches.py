@@ -1,14 +1,26 @@
 """Requests side by side in one thread: what they write goes together, and each has its own outcome."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
 from kommo.errors import StoreUnavailable
-from receiver.batches import aside, in_batch, run_together, written
+from receiver import batches as batches_module
+from receiver.batches import Batches, aside, in_batch, written
 from receiver.together import Together
+
+
+def run_together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Run calls in one batch, and give in their order what became of them."""
+    results: list[Any] = [None] * len(calls)
+    batches = Batches(do=lambda piece: piece(), back=lambda call, *given: call(*given))
+    for place, call in enumerate(calls):
+        batches.run(call, partial(results.__setitem__, place))
+    batches.flush()
+    return results
 
 
 class Book:
@@ -79,13 +91,89 @@ def test_only_those_in_a_batch_are_in_one() -> None:
     assert not in_batch()
 
 
-def test_a_batch_within_a_batch_is_a_batch() -> None:
-    book = Book()
+class Beside:
+    """Pieces that were given to a thread beside, and calls back from there; both wait for the test."""
 
-    def inner() -> Any:
-        return run_together([lambda: written(book, "a"), lambda: written(book, "b")])
+    def __init__(self) -> None:
+        self.pieces: list[Callable[[], None]] = []
+        self.back: list[Callable[[], None]] = []
+        self.batches = Batches(self.pieces.append, lambda call, *given: self.back.append(partial(call, *given)))
+        self.results: dict[str, Any] = {}
 
-    assert run_together([inner, lambda: written(book, "c")]) == [["wrote a", "wrote b"], "wrote c"]
+    def ask(self, book: Any, *names: str) -> None:
+        for name in names:
+            self.batches.run(lambda name=name: written(book, name), partial(self.results.__setitem__, name))
+        self.batches.flush()
+
+    def do_one(self) -> None:
+        self.pieces.pop(0)()
+        self.back.pop(0)()
+
+
+class TestSlowWrites:
+    """What takes long is done beside, so that the thread that serves the requests never waits for it."""
+
+    @pytest.fixture
+    def slow(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(batches_module, "_QUICK_SECONDS", -1.0)
+
+    @pytest.mark.usefixtures("slow")
+    def test_what_comes_after_a_slow_piece_is_written_beside(self) -> None:
+        here, book = Beside(), Book()
+        here.ask(book, "found slow")
+        here.ask(book, "a", "b")
+
+        assert here.results == {"found slow": "wrote found slow"}
+        here.do_one()
+        assert here.results["a"] == "wrote a"
+        assert book.batches == [["found slow"], ["a", "b"]]
+
+    @pytest.mark.usefixtures("slow")
+    def test_what_comes_while_two_pieces_are_under_way_makes_up_the_next(self) -> None:
+        here, book = Beside(), Book()
+        here.ask(book, "found slow")
+        for name in "abcd":
+            here.ask(book, name)
+        assert len(here.pieces) == 2
+        here.do_one()
+
+        assert here.results.keys() == {"found slow", "a"}
+        here.do_one()
+        here.do_one()
+        assert book.batches[1:] == [["a"], ["b"], ["c", "d"]]
+
+    @pytest.mark.usefixtures("slow")
+    def test_another_place_is_waited_for_as_before(self) -> None:
+        here, slow, quick = Beside(), Book(), Book()
+        here.ask(slow, "found slow")
+        here.ask(quick, "a")
+
+        assert here.results["a"] == "wrote a"
+        assert not here.pieces
+
+    def test_it_is_waited_for_again_after_a_while(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        here, book = Beside(), Book()
+        monkeypatch.setattr(batches_module, "_QUICK_SECONDS", -1.0)
+        monkeypatch.setattr(batches_module, "_SLOW_FOR_SECONDS", 0.0)
+        here.ask(book, "found slow")
+        here.ask(book, "a")
+
+        assert here.results["a"] == "wrote a"
+
+    @pytest.mark.usefixtures("slow")
+    def test_a_place_that_fails_as_a_whole_fails_those_that_wait_for_it_too(self) -> None:
+        class Broken:
+            def write_all(self, _: Sequence[Any]) -> Sequence[Any]:
+                raise StoreUnavailable("away")
+
+        here, broken = Beside(), Broken()
+        for name in "abcde":
+            here.ask(broken, name)
+        assert {name: type(said) for name, said in here.results.items()} == {"a": StoreUnavailable}
+        here.do_one()
+
+        assert here.results.keys() == {"a", "b", "d", "e"}, "c is under way still"
+        assert all(isinstance(said, StoreUnavailable) for said in here.results.values())
 
 
 class TestAside:
