@@ -5,12 +5,13 @@ import os
 import platform
 import sys
 
-from bench import decoding, growth, outbox, whole_way
+from bench import decoding, growth, outbox, overload, whole_way
 
 BENCHES = {
     "answering": whole_way.answering,
     "handling": whole_way.handling,
     "delay": whole_way.delay,
+    "overload": overload.overload,
     "growth": growth.growth,
     "decoding": decoding.decoding,
     "limit": outbox.limit,

@@ -21,5 +21,5 @@ def _redis() -> Redis:
 def counted(event: Any, _: Any) -> None:
     """Count, as the peers do."""
     if "BENCH_TIMES" in os.environ:
-        _redis().rpush("test:began", f"{event.entity_id} {time.time()}")
+        _redis().rpush(f"test:began:{event.account_id}", f"{event.entity_id} {time.time()}")
     _redis().incr("test:handled")

@@ -10,13 +10,15 @@ from bench.load import Load, requests
 from bench.peers import running
 from bench.peers.running import Side
 from bench.results import Result
-from bench.surroundings import Surroundings
+from bench.surroundings import ACCOUNT, Surroundings
 
 _ROUNDS: Final = 4
 #: Deliveries of one round.
 _A_ROUND: Final = 2000
 _PACED: Final = 1000
 _AT_REST: Final = 300
+
+_BEGAN: Final = f"test:began:{ACCOUNT}"
 
 _Start = Callable[[Surroundings], Side]
 
@@ -99,7 +101,7 @@ def delay() -> Iterator[Result]:
         running.our_workers(here)
         side = running.ours(here)
         _warm(here, side)
-        here.redis.delete("test:began")
+        here.redis.delete(_BEGAN)
         sent: dict[str, float] = {}
         for number in range(_AT_REST):
             # Not in step with anything that looks at the work by the clock.
@@ -107,7 +109,7 @@ def delay() -> Iterator[Result]:
             sent[str(900_000 + number)] = time.time()
             _loaded_here(side, 900_000 + number)
         here.wait(lambda: _length(here) >= _AT_REST, seconds=30, what="all are handled")
-        rows: Any = here.redis.lrange("test:began", 0, -1)
+        rows: Any = here.redis.lrange(_BEGAN, 0, -1)
     began = dict(row.decode().split() for row in rows)
     delays = sorted((float(began[number]) - at) * 1000 for number, at in sent.items())
     yield Result("delay at rest: p50 ms", delays[len(delays) // 2], at_most=15)
@@ -133,5 +135,5 @@ def _handled(here: Surroundings) -> int:
 
 
 def _length(here: Surroundings) -> int:
-    length: Any = here.redis.llen("test:began")
+    length: Any = here.redis.llen(_BEGAN)
     return int(length)

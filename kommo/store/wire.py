@@ -40,11 +40,12 @@ def send(redis: Redis, commands: Sequence[Command]) -> Any:
 
 
 def receive(redis: Redis, connection: Any, number: int, *, left: Callable[[], float] | None = None) -> list[Any]:
-    """Read so many replies; `left` says for how many seconds they may be waited for, if not for the usual time each."""
+    """Read so many replies; with `left` none is waited for longer than so many seconds, whatever is usual."""
     try:
         if left is None:
             return [_reply(connection) for _ in range(number)]
-        return [_reply(connection, timeout=max(left(), _LEAST_SECONDS)) for _ in range(number)]
+        usual = connection.socket_timeout
+        return [_reply(connection, timeout=max(min(left(), usual), _LEAST_SECONDS)) for _ in range(number)]
     except BaseException:
         # Replies that are still on their way must not be taken for those of the next commands.
         connection.disconnect()
