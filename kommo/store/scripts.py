@@ -68,6 +68,8 @@ class Scripts:
         self._exchange: Callable[[Sequence[Command]], list[Any]] = (
             redis.exchange if isinstance(redis, ClusterRedis) else partial(exchange, redis)
         )
+        #: Those that were sent with their text. Told by name only, a script would come after those behind it.
+        self._told: set[str] = set()
 
     def run(self, call: Call) -> Any:
         """Run one script.
@@ -84,7 +86,8 @@ class Scripts:
     def run_together(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in order in one round trip; each is atomic by itself, others may come between."""
         with translated():
-            results = self._exchange([_command(call) for call in calls])
+            results = self._exchange([_command(call, whole=call.script not in self._told) for call in calls])
+            self._told.update(call.script for call in calls)
             for index, result in enumerate(results):
                 if isinstance(result, NoScriptError):
                     results[index] = self._load_and_run(calls[index])

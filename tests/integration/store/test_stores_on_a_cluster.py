@@ -53,7 +53,13 @@ class WholeCluster(ClusterRedis):
                 answers.append(_asked(client, *args, **options))
         return [*chain(*answers)] if args[0] == "KEYS" else answers[0]
 
-    def scan_iter(self, match: Any = None, count: Any = None, _type: Any = None, **_: Any) -> Iterator[Any]:
+    def scan_iter(
+        self,
+        match: Any = None,
+        count: Any = None,  # noqa: ARG002 - redis-py's own
+        _type: Any = None,
+        **_: Any,
+    ) -> Iterator[Any]:
         yield from self.keys(match or "*")
 
 
