@@ -23,6 +23,10 @@ backlog = 2048
 limit_request_line = 4094
 limit_request_fields = 64
 limit_request_field_size = 8190
+# The one that receiver/framing.py was compared with.
+http_parser = "python"
+# A socket in the home folder that would be everybody's.
+control_socket_disable = True
 logger_class = "receiver.gunicorn_logs.StructuredLogger"
 proc_name = "kommo-receiver"
 

@@ -14,7 +14,12 @@ from receiver.strangers import LINES, LINES_A_SECOND
 
 #: What gunicorn says of a request that it cannot parse. It quotes the place, and after a wrong length that is the rest
 #: of somebody's body.
-_PARSING: Final = ("Invalid request from", "Ignored premature client disconnection")
+_PARSING: Final = (
+    "Invalid request from",
+    "Ignored premature client disconnection",
+    # A client that takes no answer.
+    "Socket error processing request",
+)
 _QUOTE: Final = re.compile(r"\s*b?['\"].*", re.DOTALL)
 
 

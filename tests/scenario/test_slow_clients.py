@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -108,6 +108,24 @@ def never_reads(client: socket.socket) -> None:
     client.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
 
 
+def guesses_without_reading(client: socket.socket) -> None:
+    """Sends far more than whose answers fit anywhere, and reads none."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    guess = f"POST /webhooks/7/{'a' * 64}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    client.setblocking(False)
+    with suppress(BlockingIOError, ConnectionError):
+        client.sendall(guess * 3000)
+
+
+def tiny_chunks(client: socket.socket) -> None:
+    with suppress(ConnectionError):
+        client.sendall(f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode() + b"1\r\na\r\n" * 9000)
+
+
+def a_chunk_size_without_end(client: socket.socket) -> None:
+    client.sendall(f"{HEAD}Transfer-Encoding: chunked\r\n\r\n0000000001".encode())
+
+
 KINDS: list[Callable[[socket.socket], None]] = [
     silent,
     half_a_head,
@@ -118,6 +136,9 @@ KINDS: list[Callable[[socket.socket], None]] = [
     never_hangs_up,
     keeps_the_connection,
     never_reads,
+    guesses_without_reading,
+    tiny_chunks,
+    a_chunk_size_without_end,
 ]
 
 

@@ -1,5 +1,6 @@
 """When all of a request has arrived: whatever its pieces, and however wrong it is."""
 
+import re
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -57,14 +58,42 @@ def test_comes_byte_by_byte(data: bytes) -> None:
     progress = [arriving.feed(data[place : place + 1]) for place in range(len(data))]
 
     assert progress == [MORE] * (len(data) - 1) + [WHOLE]
-    assert bytes(arriving.data) == data
+    assert arriving.rest == b""
+
+
+@pytest.mark.parametrize(
+    ("chunks", "body"),
+    [
+        (b"3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n", b"abc0123456789"),
+        (b"0\r\n\r\n", b""),
+        (b"00003 ;x=y\r\nabc\r\n000\r\nX-Sum: 1\r\n\r\n", b"abc"),
+        (b"7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n", b"\r\n0\r\n\r\n"),
+    ],
+)
+def test_chunks_are_put_together_and_given_a_length(chunks: bytes, body: bytes) -> None:
+    arriving = Arriving()
+    between = ("A: 1", "Transfer-Encoding: Chunked", "B: 2")
+
+    assert arriving.feed(request(*between, body=chunks + b"POST /next")) is WHOLE
+    assert bytes(arriving.data) == request("A: 1", "B: 2", f"Content-Length: {len(body)}", body=body)
+    assert arriving.rest == b"POST /next"
+
+
+def test_chunks_that_bring_too_much_have_a_length_that_is_refused() -> None:
+    arriving = Arriving()
+    line = "POST /webhooks/ HTTP/1.1"
+
+    assert arriving.feed(request("Transfer-Encoding: chunked", line=line, body=b"fffffff\r\nabc")) is ENOUGH
+    (length,) = re.findall(rb"Content-Length: (\d+)\r\n\r\n$", arriving.data)
+    assert int(length) > UNPROVEN_BYTES
 
 
 def test_keeps_what_follows_on_the_connection() -> None:
     arriving = Arriving()
 
     assert arriving.feed(request("Content-Length: 1", body=b"aPOST /next")) is WHOLE
-    assert arriving.data.endswith(b"POST /next")
+    assert arriving.rest == b"POST /next"
+    assert arriving.data.endswith(b"\r\n\r\na")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +120,7 @@ def test_waits_for_nothing_where_the_framing_is_in_doubt(fields: tuple[str, ...]
         ("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
         ("Transfer-Encoding: identity",),
         ("Transfer-Encoding: xchunked",),
+        ("Transfer-Encoding : chunked",),
         ("Transfer-Encoding: chunked;q=1",),
         ("Transfer-Encoding:",),
     ],
@@ -99,9 +129,22 @@ def test_knows_no_coding_but_chunked(fields: tuple[str, ...]) -> None:
     assert arrived([request(*fields)]) is Progress.UNKNOWN_FRAMING
 
 
-@pytest.mark.parametrize("body", [b"zz\r\n", b"-1\r\n", b"\r\n\r\n", b"1 2\r\n", b"fffffffff\r\n", b"3" * 300])
+@pytest.mark.parametrize(
+    "body",
+    [b"zz\r\n", b"-1\r\n", b"\r\n\r\n", b"1 2\r\n", b"fffffffff\r\n", b"3" * 300, b"3\r\nabcd\r\n", b"1;\0\r\na\r\n"],
+)
 def test_waits_for_nothing_after_a_chunk_that_cannot_be_read(body: bytes) -> None:
-    assert arrived([request("Transfer-Encoding: chunked", body=body)]) is ENOUGH
+    assert arrived([request("Transfer-Encoding: chunked", body=body)]) is Progress.UNKNOWN_FRAMING
+
+
+def test_takes_no_chunks_from_a_version_that_has_none() -> None:
+    old = request("Transfer-Encoding: chunked", line="POST /webhooks/ HTTP/1.0", body=b"0\r\n\r\n")
+
+    assert arrived([old]) is Progress.UNKNOWN_FRAMING
+
+
+def test_puts_no_number_of_tiny_chunks_together() -> None:
+    assert arrived([request("Transfer-Encoding: chunked"), b"1\r\na\r\n" * 20_000]) is Progress.UNKNOWN_FRAMING
 
 
 def test_takes_a_longer_body_where_the_path_brings_a_proof() -> None:
@@ -131,7 +174,7 @@ def test_does_not_gather_chunks_without_end() -> None:
 
 
 def test_believes_no_announced_chunk_before_it_is_there() -> None:
-    assert arrived([request("Transfer-Encoding: chunked", body=b"7fffffff\r\nabc")]) is MORE
+    assert arrived([request("Transfer-Encoding: chunked", body=b"fffff\r\nabc")]) is MORE
 
 
 def test_refuses_a_head_without_end() -> None:
