@@ -30,9 +30,13 @@ LIVES_SECONDS: Final = 60.0
 _FIRST_SECONDS: Final = 5.0
 #: Seconds for which it is taken as known which accounts there are.
 _KNOWN_SECONDS: Final = 30.0
+#: The key under which a door notes in a request's environ that it could neither prove it nor refuse it. Anybody may
+#: send such a request: its answer says nothing of whether deliveries can be taken.
+UNPROVEN: Final = "kommo.unproven"
 #: Accounts that are counted between two tellings; a stranger may name any.
 _ACCOUNTS: Final = 1_000
-_DOORS: Final = re.compile("/webhooks(?:/([1-9][0-9]{0,14})(?:/.*)?|/?)", re.DOTALL)
+#: Beginning with several slashes is served like beginning with one.
+_DOORS: Final = re.compile("/+webhooks(?:/([1-9][0-9]{0,14})(?:/.*)?|/?)", re.DOTALL)
 
 
 class Counting:
@@ -77,12 +81,16 @@ class Counting:
             try:
                 return app(environ, start)
             finally:
-                self.count(int(door[1] or NO_ACCOUNT), answered[0], seconds=time.monotonic() - began)
+                account_id, seconds = int(door[1] or NO_ACCOUNT), time.monotonic() - began
+                self.count(account_id, answered[0], seconds=seconds, is_unproven=UNPROVEN in environ)
 
         return counted
 
-    def count(self, account_id: int, status: int, *, seconds: float) -> None:
-        """Count one answer: bad is what is not 100-299, and what has taken Kommo's patience."""
+    def count(self, account_id: int, status: int, *, seconds: float, is_unproven: bool = False) -> None:
+        """Count one answer: bad is what is not 100-299, and what has taken Kommo's patience.
+
+        `is_unproven`: as UNPROVEN notes it.
+        """
         now, bad = self._clock(), not 100 <= status < 300 or seconds > PATIENCE_SECONDS
         with self._lock:
             times = self._tally.bad_at if bad else self._tally.good_at
@@ -92,7 +100,8 @@ class Counting:
             if bad:
                 name = SLOW if 100 <= status < 300 else str(status)
                 self._tally.bad[int(now // 60), account_id, name] += 1
-            self._note_ability(able=not bad or status < 500, now=now)
+            if not is_unproven:
+                self._note_ability(able=not bad or status < 500, now=now)
 
     def tell(self) -> None:
         """Tell what was counted and that this receiver lives; what cannot be told now is kept."""

@@ -7,7 +7,9 @@ thread woken for each request would be dearer than the write.
 While what is waited for takes a millisecond, the thread waits for it itself: meanwhile the next requests come, and make
 up the next piece. What has taken long is done in a thread beside from then on, and nobody else waits for it.
 
-A request must hold no lock while it waits here: the next one, in the same thread, would wait for it for ever.
+A request must hold no lock while it waits here: the next one, in the same thread, would wait for it for ever. What does
+the writing may hold locks, and needs them: `write_all` of one place may be called by that thread and by two beside at
+the same time, and while other threads write to the same place without a batch.
 """
 
 import time
@@ -34,7 +36,8 @@ _CALLS_AT_ONCE: Final = 16
 class Writes(Protocol):
     """What does the same for many as one.
 
-    It gives for each item what became of it, or an exception. What it raises concerns those that wait as well.
+    It gives for each item what became of it, or an exception. What it raises concerns those that wait as well. It is
+    called from several threads at once.
     """
 
     def write_all(self, items: Sequence[Any], /) -> Sequence[Any]: ...

@@ -10,6 +10,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -36,7 +37,7 @@ def header(drained_to: int = START) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A file of the spool."""
+    """A file of the spool. Its writer may take it away, with what could not be written to the end: it is empty then."""
 
     path: Path
     writer: str
@@ -47,7 +48,7 @@ class Segment:
 
     def pieces(self) -> Iterator["Piece"]:
         """Read what is not drained yet. What cannot be read is told of a closed one; of another it ends the reading."""
-        with self.path.open("rb") as file:
+        with suppress(FileNotFoundError), self.path.open("rb") as file:
             at = self.drained_to(file)
             file.seek(at)
             while (piece := self._piece(file, at)) is not None:
@@ -67,8 +68,11 @@ class Segment:
 
     def settle(self, pieces: Sequence["Piece"]) -> None:
         """Note that these pieces, the last of which ends where the next drain begins, are done with."""
-        with self.path.open("r+b", buffering=0) as file:
-            file.write(header(pieces[-1].end))
+        try:
+            with self.path.open("r+b", buffering=0) as file:
+                file.write(header(pieces[-1].end))
+        except FileNotFoundError:
+            return
         damaged = False
         for piece in pieces:
             if piece.record is None:
@@ -79,9 +83,12 @@ class Segment:
 
     def finish(self) -> bool:
         """Remove a closed file that is wholly drained, or put it aside if it was damaged; say whether it was."""
-        with self.path.open("rb") as file:
-            if self.drained_to(file) < self.path.stat().st_size:
-                return False
+        try:
+            with self.path.open("rb") as file:
+                if self.drained_to(file) < os.fstat(file.fileno()).st_size:
+                    return False
+        except FileNotFoundError:
+            return True
         if self.is_damaged:
             self.path.rename(self.path.with_name(f"{self.writer}.{self.number:06}.broken"))
         else:

@@ -5,10 +5,12 @@ comes here instead of sending it to Redis; whoever drains takes it away when not
 
 What is guaranteed:
 
-- A delivery is answered only after its record is fsynced, and the folder too when its file is new. Threads that come
-  at once share one fsync.
-- A write that fails leaves no half record behind. Death in the middle of one leaves a record that is torn, recognised
-  as such by its checksum, and was answered to nobody.
+- A delivery is answered only after its record is fsynced, and the folder too when its file is new. Those that come at
+  once share one fsync; a process never has two writes to its file under way.
+- A write that fails is taken back, and nothing is written behind it: the next one begins another file. A drainer may
+  have read some of it before, so that a delivery whose answer was a 503 may be stored all the same, as one whose answer
+  was lost on its way; one that was answered 200 is never passed over. Death in the middle of a write leaves a record
+  that is torn, recognised as such by its checksum, and was answered to nobody.
 - No delivery overtakes another one of its account that was answered before it came: while `in-use` stands nothing goes
   to Redis directly, and it goes away only while no writer is let in and every file is drained to its end. A writer that
   was kept waiting meanwhile finds it gone and is told to go to Redis.
@@ -18,6 +20,7 @@ What is guaranteed:
 
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +35,7 @@ from kommo.store.inbox import Delivery
 from receiver import records
 from receiver.gate import Gate
 from receiver.records import Record
-from receiver.segments import file_name, header, segments
+from receiver.segments import START, file_name, header, segments
 from receiver.together import Together
 
 _log = structlog.get_logger(__name__)
@@ -72,6 +75,8 @@ class Spool:
         self._mark = folder / "in-use"
         self._segment_bytes = segment_bytes
         self._writer: _Writer | None = None
+        #: Held while something is written. Requests of a batch do not come through the row in which threads wait.
+        self._writing = threading.Lock()
         self._together: Together[_Wish, bool] = Together(
             self._write, weight=lambda wish: len(wish.record.delivery.body), most=_BATCH_BYTES
         )
@@ -143,11 +148,11 @@ class Spool:
             finally:
                 probe.unlink(missing_ok=True)
 
-    def _write(self, wishes: Sequence[_Wish]) -> Sequence[bool]:
+    def _write(self, wishes: Sequence[_Wish], ends: float) -> Sequence[bool]:
         begin = any(wish.begin for wish in wishes)
         if begin:
             self._make_folder()
-        with self.gate.shared():
+        with self.gate.shared(), self._at_the_file(ends):
             if not self.is_used:
                 if not begin:
                     return [False] * len(wishes)
@@ -155,6 +160,16 @@ class Spool:
                 _log.warning("deliveries go to the spool", folder=str(self.folder))
             self._open_writer().append([records.encode(wish.record) for wish in wishes])
         return [True] * len(wishes)
+
+    @contextmanager
+    def _at_the_file(self, ends: float) -> Iterator[None]:
+        """Be the only one of this process that writes. No request may be left for another one within this."""
+        if not self._writing.acquire(timeout=max(0.0, ends - time.monotonic())):
+            raise TimeoutError("the write before this one has taken too long")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def _open_writer(self) -> "_Writer":
         if self._writer is None or self._writer.process != os.getpid():
@@ -181,7 +196,7 @@ class Spool:
 
 
 class _Writer:
-    """The files of this process, one after the other."""
+    """The files of this process, one after the other; for one thread at a time."""
 
     def __init__(self, folder: Path, segment_bytes: int) -> None:
         self.process = os.getpid()
@@ -199,7 +214,8 @@ class _Writer:
         try:
             _write_all(file, b"".join(encoded))
             os.fsync(file)
-        except OSError:
+        except BaseException:
+            # Whatever it was: half of a record may stand there.
             self._undo(file, before)
             raise
 
@@ -226,16 +242,27 @@ class _Writer:
         return file
 
     def _undo(self, file: int, size: int) -> None:
+        """Take back what was written behind `size`, and leave the file.
+
+        A drainer may have read it, and notes then that the file is drained up to there: what was written in its place
+        would never be read.
+        """
         try:
-            os.ftruncate(file, size)
-        except OSError:
-            # What stands there is torn, and nothing may come after it.
+            if size > START:
+                os.ftruncate(file, size)
+            else:
+                # Nothing else is in it, and a disk that stays full would get such a file from every write.
+                self._path.unlink(missing_ok=True)
+        except OSError as error:
+            # What stands there is torn, and was answered to nobody.
+            _log.warning("what could not be written stays in the spool", file=self._path.name, reason=error.strerror)
+        finally:
             self._leave()
 
     def _leave(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
 
 
 def _writer_name() -> str:

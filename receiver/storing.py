@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from kommo.hooks.normalise import has_timeless_item
 from kommo.queue import LOOPS, Waker
 from kommo.store.inbox import QUEUE, SEEN_SECONDS, Delivery, Inbox, Stored
+from kommo.store.wire import Until
 from receiver.records import Record
 
 #: ms after which what was sent to Redis, perhaps in vain, may not be known there as seen any more.
@@ -27,11 +28,15 @@ class Storing:
         self._inbox = inbox
         self._waker = waker
 
-    def together(self, deliveries: Sequence[tuple[Delivery, bool]]) -> Sequence[Stored | Exception]:
-        """Store deliveries that came at once, each with whether it may be dropped as a repetition."""
-        if len(deliveries) == 1:
-            return self._told([self._alone(*deliveries[0])])
-        return self._told(self._inbox.add_together(deliveries))
+    def together(self, deliveries: Sequence[tuple[Delivery, bool]], ends: float) -> Sequence[Stored | Exception]:
+        """Store deliveries that came at once, each with whether it may be dropped as a repetition.
+
+        `ends` (time.monotonic): when Redis counts as away unless all its answers are there.
+        """
+        with Until(ends):
+            if len(deliveries) == 1:
+                return self._told([self._alone(*deliveries[0])])
+            return self._told(self._inbox.add_together(deliveries))
 
     def in_order(self, waiting: Sequence[Record]) -> Sequence[Stored | Exception]:
         """Store deliveries that waited, in this order.

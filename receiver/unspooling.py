@@ -21,6 +21,7 @@ import structlog
 from kommo.errors import StoreUnavailable
 from kommo.store.breaker import Breaker
 from kommo.store.inbox import Stored
+from kommo.store.wire import Until
 from receiver.records import Record
 from receiver.segments import Piece, Segment, by_writer, segments
 from receiver.spool import Spool
@@ -34,6 +35,8 @@ _ROUND_BYTES: Final = 1024 * 1024
 #: no round would ever find little. And the seconds for which writers may be kept waiting by that.
 _ROUNDS: Final = 20
 _ALONE_SECONDS: Final = 0.2
+#: Seconds in which Redis has to take the last round, since nobody may write meanwhile.
+_QUICK_SECONDS: Final = 0.5
 #: Seconds between two looks whether Redis is back.
 LOOK_SECONDS: Final = 0.25
 
@@ -138,7 +141,8 @@ class Unspooling:
                     if any(piece.weight >= _ROUND_BYTES for piece in pieces):
                         # More than may be hurried.
                         break
-                    self._store(pieces, self._ways.quick)
+                    with Until(time.monotonic() + _QUICK_SECONDS):
+                        self._store(pieces, self._ways.quick)
                     if not _remove_drained(segments(folder, all_closed=True)):
                         self._spool.end()
                         return True

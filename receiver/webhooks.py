@@ -15,17 +15,18 @@ import structlog
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
 
-from kommo.errors import SignatureError, StoreUnavailable
+from kommo.errors import KommoError, SignatureError, StoreUnavailable
 from kommo.hooks.accounts import accounts_named
 from kommo.hooks.signature import check_digest, verify_account, verify_header
 from kommo.store.accounts import Accounts
 from kommo.store.inbox import Delivery
 from kommo.store.proofs import Proof
+from receiver.answers import UNPROVEN
 from receiver.batches import aside
 from receiver.bodies import PROVEN_BYTES, UNPROVEN_BYTES, read_body
 from receiver.changed_secrets import ChangedSecrets
 from receiver.intake import Intake, Taken
-from receiver.proofs_kept import KeptProofs
+from receiver.proofs_kept import KeptProofs, NothingKept
 from receiver.strangers import Strangers
 
 _log = structlog.get_logger(__name__)
@@ -87,7 +88,8 @@ class Doors:
         try:
             proof = self._proof(account_id)
         except StoreUnavailable:
-            # It was never read here, and Redis is away: after a start in that time.
+            # It was never read here, and Redis is away: after a start in that time. Of what is no account nothing is
+            # kept either, so that this counts as a failed proof although it may be a good one.
             self.kept.verify(account_id, signature)
             return
         try:
@@ -120,6 +122,17 @@ class Doors:
             remote = self.strangers.address(request.environ)
             _log.warning("delivery refused", reason=str(error), remote=remote, left_out=left_out)
         return Response(status=401)
+
+    def not_proven(self, error: NothingKept) -> Response:
+        """Have a request sent again that is a delivery or a guess."""
+        request.environ[UNPROVEN] = True
+        return self.not_stored(error)
+
+    def not_stored(self, error: KommoError) -> Response:
+        """Have a delivery sent again. The lines are limited: anybody can send what cannot be proven now."""
+        if (left_out := self.strangers.line()) is not None:
+            _log.error("delivery not stored: Kommo will send it again", reason=str(error), left_out=left_out)
+        return Response(status=503)
 
     def plain(self, error: HTTPException) -> Response:
         """Answer without a page."""
@@ -160,7 +173,8 @@ def blueprint(doors: Doors) -> Blueprint:
         for form in (rule, rule.removesuffix("/")):
             routes.add_url_rule(form, view.__name__, view, methods=["POST"], provide_automatic_options=False)
     routes.register_error_handler(SignatureError, doors.refused)
-    routes.register_error_handler(StoreUnavailable, _not_stored)
+    routes.register_error_handler(StoreUnavailable, doors.not_stored)
+    routes.register_error_handler(NothingKept, doors.not_proven)
     # Of the app, because what no route takes belongs to no blueprint.
     routes.app_errorhandler(HTTPException)(doors.plain)
     return routes
@@ -188,8 +202,3 @@ def _unproven_body(presented: str | None) -> bytes:
 def _delivery_id() -> str:
     """Make an id that sorts by time: 48 bits of milliseconds, 80 random ones."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
-
-
-def _not_stored(error: StoreUnavailable) -> Response:
-    _log.error("delivery not stored: Kommo will send it again", reason=str(error))
-    return Response(status=503)

@@ -12,7 +12,7 @@ from kommo.errors import DecodeError, named
 from kommo.hooks.events import Event
 from kommo.router import Router
 from kommo.store.connection import translated
-from kommo.store.inbox import Entry, Inbox
+from kommo.store.inbox import Entry, Inbox, place
 from kommo.store.keys import Keys
 from kommo.store.lanes import QUEUE as LANES
 from kommo.store.lanes import Lanes
@@ -64,7 +64,7 @@ class Archive:
             self.inbox.between(account_id, since_ms=since_ms, until_ms=until_ms, newest_first=True)
             for account_id in accounts
         ]
-        return merge(*each, key=lambda entry: _place(entry.stream_id), reverse=True)
+        return merge(*each, key=lambda entry: place(entry.stream_id), reverse=True)
 
     def lines(self, entries: Iterable[Entry]) -> Iterator[Line]:
         """Say how deliveries stand, page by page while they are taken."""
@@ -94,7 +94,7 @@ class Archive:
     def _known(self, page: Sequence[_Read]) -> list[Known]:
         """Give what a list shows of a page of one account's deliveries, in a few round trips."""
         account_id = page[0].entry.delivery.account_id
-        drained = _place(self.inbox.cursor(account_id))
+        drained = place(self.inbox.cursor(account_id))
         stories = self._stories.read(account_id, [one.entry.delivery.id for one in page])
         with translated():
             left: Any = self._redis.hmget(self._keys.open(account_id), [one.entry.stream_id for one in page])
@@ -104,7 +104,7 @@ class Archive:
                 entry=one.entry,
                 events=one.events,
                 story=story,
-                is_drained=_place(one.entry.stream_id) <= drained,
+                is_drained=place(one.entry.stream_id) <= drained,
                 open_steps=int(steps or 0),
                 letters=found,
                 problem=one.problem,
@@ -170,8 +170,3 @@ def _possible(read: _Read, story: Story) -> list[str]:
     ]
     writes = [id_ for tried in story.writes.values() for id_, told in tried.items() if told.verb == "dead"]
     return [read.entry.delivery.id, *steps, *writes]
-
-
-def _place(stream_id: str) -> tuple[int, int]:
-    milliseconds, _, number = stream_id.partition("-")
-    return int(milliseconds), int(number)

@@ -1,4 +1,4 @@
-"""The thread that looks after its process: that it ends in time, is no orphan, and its handlers do not hang."""
+"""The threads that look after their process: that it ends in time, is no orphan, and its handlers do not hang."""
 
 import faulthandler
 import os
@@ -19,12 +19,15 @@ _REARM_SECONDS: Final = 5.0
 
 
 class Guard:
-    """Calls its duties ten times a second, one after the other, until the process ends."""
+    """Calls its duties ten times a second, one after the other, until the process ends.
 
-    def __init__(self, *duties: Callable[[], None]) -> None:
+    What has to come in time is not to share one with what may wait for Redis.
+    """
+
+    def __init__(self, *duties: Callable[[], None], name: str = "guard") -> None:
         self._duties: Sequence[Callable[[], None]] = duties
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="guard", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -36,6 +36,8 @@ class Underway:
     thread: int = field(default_factory=threading.get_ident)
     began: float = field(default_factory=time.monotonic)
     given_up: bool = False
+    #: How often that was tried while Redis was away.
+    tries: int = 0
     hangs: bool = False
 
 
@@ -68,9 +70,8 @@ class Hanging:
         now = time.monotonic()
         with self._lock:
             late = [step for step in self._under_way if now >= step.began + step.seconds]
+        self._give_up(sorted((step for step in late if not step.given_up), key=lambda step: step.tries))
         for step in late:
-            if not step.given_up:
-                self._give_up(step)
             if not step.hangs and now >= step.began + step.seconds + GRACE_SECONDS:
                 self._note(step)
         hanging = sorted(step.handler for step in late if step.hangs)
@@ -79,13 +80,19 @@ class Hanging:
             _log.critical("too many handlers hang: this process ends", handlers=hanging)
             self.end()
 
-    def _give_up(self, step: Underway) -> None:
-        try:
-            step.give_up(_stack(step.thread))
-        except StoreUnavailable as error:
-            _log.warning("time is over, not noted yet", handler=step.handler, error=str(error))
-            return
-        step.given_up = True
+    def _give_up(self, steps: Iterable[Underway]) -> None:
+        for step in steps:
+            try:
+                step.give_up(_stack(step.thread))
+            except StoreUnavailable as error:
+                # Each further one may wait for the same Redis as long. The next look begins with those not tried yet:
+                # of a Cluster, only a node may be away.
+                step.tries += 1
+                _log.warning("time is over, not noted yet", handler=step.handler, error=str(error))
+                return
+            except Exception:  # whatever it was, the others are to be given up; this one's lease ends by itself
+                _log.exception("time is over, and it cannot be noted", handler=step.handler, chain=step.lease.chain)
+            step.given_up = True
 
     def _note(self, step: Underway) -> None:
         step.hangs = True

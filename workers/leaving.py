@@ -1,6 +1,7 @@
 """End this process within ten seconds of being told to, whatever its threads do."""
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -11,10 +12,12 @@ _log = structlog.get_logger(__name__)
 #: Seconds after which what is still under way is handed back, and the process ends. Supervisors kill after ten.
 PATIENCE_SECONDS: Final = 8.0
 #: The same of a process that waits for children, which have their own 8 s.
-PARENT_SECONDS: Final = 9.5
+PARENT_SECONDS: Final = 9.0
 #: Seconds left to a process that is told not to wait (SIGQUIT), and to the parent of such.
 AT_ONCE_SECONDS: Final = 0.5
-PARENT_AT_ONCE_SECONDS: Final = 2.0
+PARENT_AT_ONCE_SECONDS: Final = 1.4
+#: Seconds in which what is under way has to be handed back; a Redis that hangs would not let the process go.
+FAREWELL_SECONDS: Final = 0.5
 
 
 class Leaving:
@@ -67,11 +70,24 @@ class Leaving:
             self._first()
         elif self._clock() >= self._ends:
             try:
-                self._last()
+                self._say_farewell()
             finally:
                 self._end(self.code)
         elif self._idle_for_long():
             self._end(self.code)
+
+    def _say_farewell(self) -> None:
+        farewell = threading.Thread(target=self._hand_back, name="farewell", daemon=True)
+        farewell.start()
+        farewell.join(FAREWELL_SECONDS)
+        if farewell.is_alive():
+            _log.warning("left without a word", error="Redis did not answer in time")
+
+    def _hand_back(self) -> None:
+        try:
+            self._last()
+        except Exception:  # whatever it was, the leases end by themselves
+            _log.exception("left without a word")
 
     def _idle_for_long(self) -> bool:
         """Say whether there was nothing to do at two looks in a row: what has just ended is still being told."""

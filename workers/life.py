@@ -47,10 +47,11 @@ def look_after_worker(runtime: Runtime, pool: Children, queues: Sequence[str], *
     )
     runtime.hanging.end = partial(_end_of_itself, leaving)
     dog = Watchdog(connect(runtime.settings.broker), queues, pool, runtime.hanging.end)
-    duties: list[Callable[[], None]] = [leaving.look, runtime.hanging.look, dog.look]
+    duties: list[Callable[[], None]] = [leaving.look]
     if threads:
         duties.append(Deadman().look)
     Guard(*duties).start()
+    Guard(runtime.hanging.look, dog.look, name="watch").start()
     return leaving
 
 
@@ -59,7 +60,8 @@ def look_after_child(runtime: Runtime) -> Leaving:
     leaving = Leaving(first=runtime.stopping.set, last=partial(let_go, runtime), is_idle=runtime.gates.is_idle)
     # Nothing else is lost with it, and its parent starts another.
     runtime.hanging.end = partial(os._exit, 1)
-    Guard(leaving.look, runtime.hanging.look, Orphan().look, Deadman().look).start()
+    Guard(leaving.look, Orphan().look, Deadman().look).start()
+    Guard(runtime.hanging.look, name="watch").start()
     return leaving
 
 

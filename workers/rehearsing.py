@@ -2,6 +2,7 @@
 
 import re
 import traceback
+from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -102,7 +103,7 @@ def rehearse(event: Event, handler: Handler, reads: Reads | None = None) -> Rehe
         ending, note = "retry", error.reason
     except Reject as error:
         ending, note = "reject", error.reason
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, CancelledError) as error:
         ending, note = "failed", f"{named(error)}{_place(error)}"
     return Rehearsed(handler.name, ending, stand.calls, note)
 

@@ -12,7 +12,7 @@ from kommo.hooks.events import Event
 from kommo.queue import LOOPS
 from kommo.router import Handler, Router
 from kommo.router.matching import covers
-from kommo.store.inbox import START, Entry, Inbox, RoutedEvent, Step
+from kommo.store.inbox import START, Entry, Inbox, RoutedEvent, Step, place
 from kommo.store.lanes import QUEUE as LANES
 from kommo.store.replays import Replays
 from kommo.store.stories import ECHO, Stories, Story
@@ -118,21 +118,20 @@ class Replaying:
                 yield _once(self._of_delivery(asked, entry, story), seen)
 
     def _entries(self, asked: Asked, account_id: int, after: str) -> Iterator[Entry]:
-        drained = _place(self.inbox.cursor(account_id))
-        begun = _place(after)
+        drained, begun = place(self.inbox.cursor(account_id)), place(after)
         for entry in self._stored(asked, account_id):
-            place = _place(entry.stream_id)
-            if place > drained:
+            stored = place(entry.stream_id)
+            if stored > drained:
                 return
-            if place > begun:
+            if stored > begun:
                 yield entry
 
     def _stored(self, asked: Asked, account_id: int) -> Iterable[Entry]:
         if not asked.deliveries:
             return self.inbox.between(account_id, since_ms=asked.since_ms, until_ms=asked.until_ms)
         found = [entry for name in asked.deliveries for entry in self.inbox.find(name, [account_id])]
-        wanted = {_place(entry.stream_id): entry for entry in found if entry.delivery.id in asked.deliveries}
-        return [wanted[place] for place in sorted(wanted)]
+        wanted = {place(entry.stream_id): entry for entry in found if entry.delivery.id in asked.deliveries}
+        return [wanted[at] for at in sorted(wanted)]
 
     def _of_delivery(self, asked: Asked, entry: Entry, story: Story) -> Chosen:
         try:
@@ -147,16 +146,16 @@ class Replaying:
         return [handler for handler in found if not asked.handlers or handler.name in asked.handlers]
 
     def _run_account(self, replay: str, asked: Asked, account_id: int, wake: Callable[[str], None]) -> int:
-        place, total = self.replays.place(replay, account_id), 0
-        for batch in _batches(self.chosen(asked, account_id, place)):
+        after, total = self.replays.place(replay, account_id), 0
+        for batch in _batches(self.chosen(asked, account_id, after)):
             events = [event for chosen in batch for event in self._routed(replay, chosen)]
             up_to = batch[-1].entry.stream_id
-            added = self.replays.add(replay, account_id, after=place, up_to=up_to, events=events)
+            added = self.replays.add(replay, account_id, after=after, up_to=up_to, events=events)
             if not added.moved:
                 raise StoreError(f"somebody else goes on with the replay {replay} at the same time: leave it to them")
             if added.wake:
                 wake(LOOPS[LANES])
-            place, total = up_to, total + added.steps
+            after, total = up_to, total + added.steps
         return total
 
     def _routed(self, replay: str, chosen: Chosen) -> Iterator[RoutedEvent]:
@@ -201,11 +200,6 @@ def _batches(chosen: Iterable[Chosen]) -> Iterator[list[Chosen]]:
             batch, steps = [], 0
     if batch:
         yield batch
-
-
-def _place(stream_id: str) -> tuple[int, int]:
-    ms, _, number = stream_id.partition("-")
-    return int(ms), int(number)
 
 
 def read_asked(data: bytes | None, replay: str) -> Asked:

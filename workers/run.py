@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -90,7 +91,8 @@ def _call(step: Step, handler: Handler | None) -> tuple[Ending, list[AskedWrite]
         with _held(step, handler):
             handler.function(event, runtime.clients.client(lease.account_id, later))
         writes = [_asked(write, handler) for write in later.writes]
-    except (Exception, SystemExit) as error:  # sys.exit() in a handler is a failure of it, not the end of a worker
+    # sys.exit() in a handler is a failure of it, not the end of a worker; so is a cancelled future that it lets out.
+    except (Exception, SystemExit, CancelledError) as error:
         return ending_of(error, lease, handler), []
     _log.info("handled", ms=round(step.ms, 1), writes=len(writes))
     return Ending("done"), writes

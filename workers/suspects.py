@@ -3,6 +3,7 @@
 When a process ends, all leases that it held end with it, and nobody knows which handler it was. So each of these steps
 has a process for itself the next time, and only what happens then counts against it (see `outcome.is_poison`). How long
 it is kept apart grows with each crash that happened in company, and ends: a slow handler must not hold up the others.
+Nor must many of them: after each the process is open to the others for as long as it was not.
 """
 
 import threading
@@ -23,7 +24,7 @@ _log = structlog.get_logger(__name__)
 #: Doubled with each further crash in company; so poison that takes its time is found as well.
 APART_SECONDS: Final = 5.0
 _DOUBLINGS: Final = 7
-#: ms after which a step is looked at again whose process is claimed by another one.
+#: ms after which a step is looked at again that may not claim its process now.
 _NEXT_MS: Final = 500
 
 
@@ -34,7 +35,7 @@ def apart_seconds(lease: Lease) -> float:
 
 
 def run_apart(runtime: Runtime, lease: Lease, run: Callable[[Lease], None]) -> None:
-    """Run a suspected step when nothing else runs in this process, or hand it back if another one is kept apart."""
+    """Run a suspected step when nothing else runs in this process, or hand it back if it is another one's turn."""
     with runtime.solitude.claiming() as claim:
         if claim is None:
             runtime.lanes.give_back([lease], delay_ms=_NEXT_MS)
@@ -50,8 +51,7 @@ def run_apart(runtime: Runtime, lease: Lease, run: Callable[[Lease], None]) -> N
         if alone:
             _run_alone(runtime, lease, claim, run, seconds)
         else:
-            claim.end()
-            with runtime.solitude.together(within=seconds):
+            with claim.in_company():
                 run(lease)
 
 
@@ -70,6 +70,7 @@ def _let_others_in(runtime: Runtime, lease: Lease, claim: Claim) -> None:
     try:
         patiently(partial(runtime.lanes.mark, lease, alone=False))
     except StoreUnavailable as error:
-        _log.warning("a step stays apart", chain=lease.chain, error=str(error))
-        return
-    claim.end()
+        # Its lease is over long since. A process that stayed closed would be worse than a crash counted wrongly.
+        _log.warning("a step is no longer alone, and still marked so", chain=lease.chain, error=str(error))
+    finally:
+        claim.end()

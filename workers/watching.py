@@ -20,19 +20,25 @@ from kommo.hooks.signature import url_signature
 from kommo.hooks.subscription import Address, Sight, sight
 from kommo.store.answers import Answers
 from kommo.store.gaps import Gaps
-from kommo.store.watch import OFF, State, Watch, Watched
+from kommo.store.watch import ALL, OFF, State, Watch, Watched
 from workers.backfill import BUDGET_SECONDS, Ground, fill
 from workers.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
-#: Seconds in which an account is asked once, in the whole fleet; beat comes a little less often.
+#: Seconds in which an account is asked once, in the whole fleet; beat comes a little less often. With more accounts
+#: than seconds it is one account a second, since seven calls a second are all that an address has, for everything.
 LOOK_SECONDS: Final = 240
+#: Seconds in which one process of the fleet goes round, and for how long: with a Kommo that hangs one look takes 25 s.
+ROUND_SECONDS: Final = 240
+ROUND_BUDGET_SECONDS: Final = 120.0
 #: Seconds between two attempts to register a webhook that is off, and one that lacks events.
 REGISTER_SECONDS: Final = 900
 EXTEND_SECONDS: Final = 86_400
 #: Seconds between two lines about a webhook that is off, and about one that cannot be asked for.
 SAY_SECONDS: Final = 3600
 SAY_UNSEEN_SECONDS: Final = 86_400
+#: The same about a webhook of ours that leads elsewhere.
+SAY_ELSEWHERE_SECONDS: Final = 86_400
 #: How long before a webhook was last seen to be on something may be missing: Kommo's last repetition comes 1 h 35 min
 #: after a delivery, and with the webhook off it does not come.
 BEFORE_SECONDS: Final = 100 * 60
@@ -69,15 +75,20 @@ class Watching:
         return cls(runtime, Watch(redis, keys), Gaps(redis, keys), Answers(redis), clock)
 
     def look_at_all(self) -> int:
-        """Look at each account's webhook whose turn it is; say how many were looked at."""
-        served = list(_served(self.runtime))
+        """Look at each account's webhook whose turn it is, for as long as there is time; say how many were looked at.
+
+        One process of the fleet does so at a time. Whoever was not looked at comes first the next time.
+        """
+        if not self.watch.turn(ALL, "round", ROUND_SECONDS):
+            return 0
+        ends, served, looked = time.monotonic() + ROUND_BUDGET_SECONDS, list(_served(self.runtime)), 0
         self._forget_gone(served)
         self._note_times_away(served)
-        looked = 0
-        for account_id in served:
-            if self.runtime.stopping.is_set():
+        for account_id in self.watch.by_last_look(served):
+            if self.runtime.stopping.is_set() or time.monotonic() >= ends:
                 break
-            if self.watch.turn(account_id, "look", LOOK_SECONDS):
+            if self.watch.turn(account_id, "look", max(LOOK_SECONDS, len(served))):
+                self.watch.looked(account_id, int(self.clock()))
                 self.look(account_id)
                 looked += 1
         return looked
@@ -103,6 +114,7 @@ class Watching:
         try:
             address = self._address(account_id)
             seen = self._seen(address)
+            self._say_elsewhere(account_id, seen)
             if seen.is_on:
                 mended = self._extended(address, seen, before)
             else:
@@ -125,7 +137,7 @@ class Watching:
         return Address(account_id, self.runtime.settings.public_url, signatures)
 
     def _seen(self, address: Address) -> Sight:
-        return sight(self.runtime.clients.client(address.account_id).webhooks.list(), address)
+        return sight(_unhurried(self.runtime, address.account_id).webhooks.list(), address)
 
     def _miss(self, account_id: int, seen: Sight, before: Watched | None) -> None:
         """Note that deliveries may be missing since a webhook that was on is off; nothing was promised before."""
@@ -158,7 +170,7 @@ class Watching:
         """Register and look again: that a POST is answered well does not say that the webhook is on."""
         wanted = dict.fromkeys((*self.runtime.settings.webhook_events, *sorted(seen.events)))
         destination = seen.destination or address.url
-        webhooks = self.runtime.clients.client(address.account_id).webhooks
+        webhooks = _unhurried(self.runtime, address.account_id).webhooks
         try:
             webhooks.register(destination, list(wanted))
         except ApiError as error:
@@ -190,6 +202,16 @@ class Watching:
         if (after.good_at or after.state == "disabled") and self.watch.turn(account_id, "say", SAY_SECONDS):
             sentence = "webhook is switched off by Kommo" if after.state == "disabled" else "webhook is gone from Kommo"
             _log.error(f"{sentence}: no deliveries come", account=account_id, remedy=after.reason or _PERSON)
+
+    def _say_elsewhere(self, account_id: int, seen: Sight) -> None:
+        """Say that the account's deliveries go to another address too: what carries no time runs twice."""
+        if seen.elsewhere and self.watch.turn(account_id, "say elsewhere", SAY_ELSEWHERE_SECONDS):
+            _log.warning(
+                "a webhook of ours leads to another address as well",
+                account=account_id,
+                destinations=list(seen.elsewhere),
+                remedy="remove it in Kommo, unless a fleet there is to get the deliveries too",
+            )
 
     def _note_unseen(self, account_id: int, before: Watched | None, reason: str, now: int) -> None:
         """Write down that the list may not be read; what was known of the webhook stays."""
@@ -223,7 +245,7 @@ class Watching:
 
 
 def _unhurried(runtime: Runtime, account_id: int) -> Client:
-    """Give a client whose calls take turns with the writes that wait: thousands may be needed, and nobody waits."""
+    """Give a client whose calls take turns with the writes that wait: there may be thousands, and nobody waits."""
     turnstile = runtime.clients.turnstile(account_id, urgent=False)
     return Client(runtime.clients.caller(account_id, turnstile), account_id=account_id)
 

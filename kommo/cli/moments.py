@@ -68,7 +68,7 @@ class Moment(click.ParamType[int]):
 def time_range(command: _F) -> _F:
     """Give a command `--since` and `--until`: `since_ms`, 0 unless given, and `until_ms`, None unless given."""
     since = click.option(
-        "--since", "since_ms", type=Moment(), default=0, help="From then on: ISO time, or 10m, 2h ago."
+        "--since", "since_ms", type=Moment(), default=0, help="From then on: ISO time (UTC), or 10m, 2h ago."
     )
-    until = click.option("--until", "until_ms", type=Moment(), help="Up to then.")
+    until = click.option("--until", "until_ms", type=Moment(), help="Up to then (UTC).")
     return since(until(command))

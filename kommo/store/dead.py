@@ -94,18 +94,13 @@ class DeadLetters:
             number: Any = self._redis.hlen(self._keys.dead(account_id)[0])
         return int(number)
 
-    def list(self, account_id: int) -> Iterator[DeadLetter]:
-        """Give an account's dead letters, in no particular order."""
-        with translated():
-            for _, data in self._redis.hscan_iter(self._keys.dead(account_id)[0], count=100):
-                yield DeadLetter.from_json(data)
-
     def newest(
         self, *, account_id: int | None = None, since_ms: int = 0, until_ms: int | None = None
     ) -> Iterator[LetterKey]:
         """Give the places of the letters stored in a time, both ends included, the newest first.
 
-        They are read page by page while they are taken: take all of them before anything is removed.
+        They are read page by page while they are taken. What is stored or removed meanwhile may be among them or not;
+        of the others none is left out, and none comes twice.
         """
         shards = range(self._keys.shards) if account_id is None else [self._keys.shard(account_id)]
         for key in merge(*(self._page_by_page(shard, since_ms, until_ms) for shard in shards), reverse=True):
@@ -114,8 +109,11 @@ class DeadLetters:
 
     def find(self, name: str, *, account_id: int | None = None) -> Sequence[LetterKey]:
         """Find letters by id, or by how it begins; whole ids first, and alone if there is one."""
-        found = [key for shard in range(self._keys.shards) for key in self._called(shard, name)]
-        found = sorted(key for key in found if account_id in {None, key.account_id})
+        shards = range(self._keys.shards) if account_id is None else [self._keys.shard(account_id)]
+        if whole := sorted(key for shard in shards for key in self._whole(shard, name, account_id)):
+            return whole
+        found = sorted(key for shard in shards for key in self._called(shard, name))
+        found = [key for key in found if account_id in {None, key.account_id}]
         return [key for key in found if key.id == name] or found
 
     def read(self, keys: Iterable[LetterKey]) -> Iterator[KeptLetter]:
@@ -145,24 +143,41 @@ class DeadLetters:
         return records
 
     def _page_by_page(self, shard: int, since_ms: int, until_ms: int | None) -> Iterator[LetterKey]:
-        offset, last = 0, "+inf" if until_ms is None else until_ms
-        while True:
-            with translated():
-                rows: Any = self._redis.zrange(
-                    self._index(shard),
-                    last,
-                    since_ms,
-                    desc=True,
-                    byscore=True,
-                    offset=offset,
-                    num=_PAGE,
-                    withscores=True,
-                )
-            # Redis has those of one ms by account as text; the order here is that of the keys.
-            yield from sorted((_key(member, score) for member, score in rows), reverse=True)
-            offset += len(rows)
-            if len(rows) < _PAGE:
+        last: int | str = "+inf" if until_ms is None else until_ms
+        while rows := self._between(shard, since_ms, last, most=_PAGE):
+            # All of the last ms at once: a page that begins in the middle of one would move with what comes and goes.
+            lowest = rows[-1].at_ms
+            rows = [key for key in rows if key.at_ms > lowest] + self._between(shard, lowest, lowest)
+            yield from sorted(rows, reverse=True)
+            last = f"({lowest}"
+
+    def _between(self, shard: int, first_ms: int, last: int | str, most: int | None = None) -> list[LetterKey]:
+        """Give letters of a time, the newest first; those of one ms are in the order of their text."""
+        start, number = (None, None) if most is None else (0, most)
+        with translated():
+            rows: Any = self._redis.zrange(
+                self._index(shard),
+                last,
+                first_ms,
+                desc=True,
+                byscore=True,
+                offset=start,
+                num=number,
+                withscores=True,
+            )
+        return [_key(member, score) for member, score in rows]
+
+    def _whole(self, shard: int, id_: str, account_id: int | None) -> Iterator[LetterKey]:
+        """Ask each account for a letter of this id: of a hundred thousand letters that takes no time."""
+        with translated():
+            known: Any = self._redis.smembers(self._keys.of_shard(shard, "accounts")) if account_id is None else ()
+            accounts = sorted(int(account) for account in known) if account_id is None else [account_id]
+            if not accounts:
                 return
+            scores: Any = self._redis.zmscore(self._index(shard), [f"{account}:{id_}" for account in accounts])
+        for account, score in zip(accounts, scores, strict=True):
+            if score is not None:
+                yield LetterKey(int(score), account, id_)
 
     def _called(self, shard: int, name: str) -> Iterator[LetterKey]:
         pattern = "*:" + _GLOB.sub(r"\\\1", name) + "*"

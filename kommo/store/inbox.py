@@ -313,6 +313,12 @@ class Inbox:
             )
 
 
+def place(stream_id: str) -> tuple[int, int]:
+    """Read an id of the stream as what can be compared: the ms at which it was stored, and a number."""
+    milliseconds, _, number = stream_id.partition("-")
+    return int(milliseconds), int(number)
+
+
 def _digest(body: bytes) -> str:
     return blake2b(body, digest_size=16).hexdigest()
 

@@ -64,7 +64,6 @@ class Scripts:
     """
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
         self._exchange: Callable[[Sequence[Command]], list[Any]] = (
             redis.exchange if isinstance(redis, ClusterRedis) else partial(exchange, redis)
         )
@@ -98,6 +97,8 @@ class Scripts:
     def run_each(self, calls: Sequence[Call], *, in_order: bool = False) -> list[Any]:
         """Run scripts like `run_together`; what came of each stands in its place, an error as the exception.
 
+        A deadline (kommo.store.wire.Until) is for all of it, also when Redis has forgotten the scripts.
+
         `in_order`: those with the same first key run in order even when Redis has forgotten the scripts, which
         somebody else may bring back half-way. The first of each then brings its text along.
 
@@ -124,4 +125,4 @@ class Scripts:
         return result
 
     def _load_and_run(self, call: Call) -> Any:
-        return self._redis.eval(source(call.script), len(call.keys), *call.keys, *call.args)
+        return _raised(self._exchange([_command(call, whole=True)])[0])

@@ -4,7 +4,7 @@ https://developers.kommo.com/docs/webhooks-general
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -16,6 +16,8 @@ from kommo.store.keys import Keys
 #: `on` gets deliveries; `disabled` was switched off by Kommo; `missing` is not registered; `unseen` cannot be asked
 #: for: no administrator, or a plan without webhooks.
 State = Literal["on", "disabled", "missing", "unseen"]
+#: Stands for all accounts where something has one turn in the whole fleet.
+ALL: Final = 0
 #: No delivery comes.
 OFF: Final = frozenset(("disabled", "missing"))
 
@@ -38,7 +40,7 @@ class Watched:
 
 
 class Watch:
-    """The webhooks of all accounts: one hash a shard, account -> record."""
+    """The webhooks of all accounts: two hashes a shard, account -> record, and account -> when it was looked at."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._redis = redis
@@ -68,12 +70,30 @@ class Watch:
         """Drop what is known, so that the next look is the first: it registers nothing and misses nothing."""
         with translated():
             self._redis.hdel(self._key(self._keys.shard(account_id)), str(account_id))
+            self._redis.hdel(self._looks(self._keys.shard(account_id)), str(account_id))
+
+    def looked(self, account_id: int, at: int) -> None:
+        """Write down when somebody began to look, whatever comes of it."""
+        with translated():
+            self._redis.hset(self._looks(self._keys.shard(account_id)), str(account_id), at)
+
+    def by_last_look(self, accounts: Iterable[int]) -> list[int]:
+        """Put accounts into the order in which they are due: first those that nobody has looked at for longest."""
+        looks: dict[int, int] = {}
+        with translated():
+            for shard in range(self._keys.shards):
+                rows: Any = self._redis.hgetall(self._looks(shard))
+                looks |= {int(account): int(at) for account, at in rows.items()}
+        return sorted(accounts, key=lambda account: looks.get(account, 0))
 
     def turn(self, account_id: int, what: str, seconds: int) -> bool:
-        """Say whether something is to be done for an account now: once in so many seconds, in the whole fleet."""
+        """Say whether something is to be done for an account, or ALL: once in so many seconds, in the whole fleet."""
         key = self._keys.of_account(account_id, "webhook", "turn", what)
         with translated():
             return bool(self._redis.set(key, 1, nx=True, ex=seconds))
+
+    def _looks(self, shard: int) -> str:
+        return self._keys.of_shard(shard, "webhook", "looks")
 
     def _key(self, shard: int) -> str:
         return self._keys.of_shard(shard, "webhook", "watch")

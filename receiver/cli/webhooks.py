@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from kommo import log
 from kommo.api.client import Client
 from kommo.api.clients import check_address
 from kommo.cli.desk import Desk, opened, settings_of_environment
+from kommo.cli.screen import console
 from kommo.errors import SettingsError
 from kommo.hooks.signature import webhook_url
 from kommo.store.accounts import Credentials
@@ -71,7 +71,7 @@ def list_(stored: int | None) -> None:
         table.add_row(
             str(row.get("id")), shown, "disabled" if row.get("disabled") else "on", ", ".join(row.get("settings", []))
         )
-    Console().print(table)
+    console().print(table)
 
 
 @webhooks.command()

@@ -17,6 +17,7 @@ _COLUMNS = (
     "sent",
     "not 200",
     "p99 ms",
+    "waited s",
     "handled",
     "lost",
     "twice",
@@ -52,7 +53,8 @@ def _row(run: Run) -> str:
     got, traffic = run.result, run.traffic
     assert got is not None
     assert traffic is not None
-    cells = (run.scenario.name, f"{run.seconds:.0f}", run.killed, got.sent, traffic.bad, f"{traffic.p99_ms():.0f}")
+    cells: list[object] = [run.scenario.name, f"{run.seconds:.0f}", run.killed, got.sent, traffic.bad]
+    cells += (f"{traffic.p99_ms():.0f}", f"{run.waited:.1f}")
     cells += (got.handled, got.lost, got.twice, got.disordered, got.notes, got.notes_lost, got.notes_twice)
     return f"| {' | '.join(map(str, cells))} |"
 

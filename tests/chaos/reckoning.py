@@ -1,7 +1,7 @@
 """Compare what was sent with what came of it. Pure."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 #: A lead and the number of its event; a lead's numbers are sent in order.
@@ -50,6 +50,14 @@ def reckon(
         notes_lost=len(expected_notes - made.keys()),
         notes_twice=sum(made.values()) - len(made),
     )
+
+
+def longest_wait(taken: Mapping[Event, float], ran: Iterable[tuple[Event, float]]) -> float:
+    """Say how many seconds passed at most from when an event was taken until it first ran; 0 when none did."""
+    first: dict[Event, float] = {}
+    for event, at in ran:
+        first.setdefault(event, at)
+    return max((at - taken[event] for event, at in first.items() if event in taken), default=0.0)
 
 
 def _disordered(runs: Iterable[Event]) -> int:

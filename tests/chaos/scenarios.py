@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from redis.exceptions import RedisError
 
 from sandbox import Sandbox
-from tests.chaos.reckoning import Event, Reckoning, reckon
+from tests.chaos.reckoning import Event, Reckoning, longest_wait, reckon
 from tests.chaos.site import KINDS, Site
 from tests.chaos.traffic import Traffic
 from tests.scenario.calling import command
@@ -35,6 +35,12 @@ class Scenario:
     away: float = 0.0
     #: Leads, by place, and the numbers of their events that end whoever handles them.
     poison: Sequence[Event] = ()
+    #: Leads, by place, whose handler takes 0 to 3 s; and how many seconds an event of another lead may wait.
+    slow: Sequence[int] = ()
+    wait_seconds: float = float("inf")
+    #: The threads of the one worker, and whether there is another one with children.
+    threads: int = 8
+    children: bool = True
     with_notes: bool = True
     #: What the answers have to keep to while nothing but Redis is away.
     only_200: bool = False
@@ -51,6 +57,8 @@ class Run:
     seconds: float = 0.0
     traffic: Traffic | None = None
     result: Reckoning | None = None
+    #: Seconds that an event of a lead that is not slow waited at most.
+    waited: float = 0.0
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -67,6 +75,19 @@ LONG = (
     Scenario(name="workers", events=1500, rate=40, kinds=KINDS[:4], kills=20, pause=(1.0, 2.0)),
     Scenario(name="receivers", events=1500, rate=60, kinds=["web child", "web all"], kills=20, pause=(0.7, 1.5)),
     Scenario(name="Redis", events=2500, rate=40, kinds=["redis"], kills=20, pause=(1.5, 3.5)),
+    Scenario(
+        name="slow handlers",
+        events=480,
+        rate=8,
+        kinds=["worker"],
+        kills=3,
+        pause=(12.0, 17.0),
+        slow=range(0, LEADS, 2),
+        wait_seconds=12,
+        threads=16,
+        children=False,
+        settle_seconds=180,
+    ),
     Scenario(name="poison", events=400, rate=40, poison=((3, 2), (10, 4), (25, 1)), settle_seconds=180),
     Scenario(
         name="Redis away for ten minutes",
@@ -96,6 +117,7 @@ def play(scenario: Scenario, seed: int) -> Run:
         finally:
             site.finish()
         run.result = _reckoned(run, site, box)
+        run.waited = _longest_wait(run, site)
     _judge(run)
     run.seconds = time.monotonic() - began
     return run
@@ -110,8 +132,9 @@ def _surroundings(scenario: Scenario) -> Iterator[tuple[Site, Sandbox, list[int]
             "KOMMO_HANDLERS": "tests.chaos.handlers",
             "CHAOS_NOTES": "1" if scenario.with_notes else "",
             "CHAOS_POISON": " ".join(f"{leads[place]}:{number}" for place, number in scenario.poison),
+            "CHAOS_SLOW": " ".join(str(leads[place]) for place in scenario.slow),
         }
-        with Site(**environ) as site:
+        with Site(threads=scenario.threads, children=scenario.children, **environ) as site:
             yield site, box, leads
 
 
@@ -149,16 +172,27 @@ def _is_settled(site: Site) -> bool:
 
 def _reckoned(run: Run, site: Site, box: Sandbox) -> Reckoning:
     assert run.traffic is not None
-    ran = [_event(line) for line in site.book.read_text("ascii").splitlines()] if site.book.exists() else []
+    ran = [event for event, _ in _booked(site)]
     notes = None
     if run.scenario.with_notes:
-        notes = [_event(note["params"]["text"].replace(":", " ")) for note in list(box.world.state.notes.values())]
+        notes = [_event(*note["params"]["text"].split(":")) for note in list(box.world.state.notes.values())]
     poison = [(run.traffic.leads[place], number) for place, number in run.scenario.poison]
     return reckon(run.traffic.sent, ran, notes, poison)
 
 
-def _event(line: str) -> Event:
-    lead, number = line.split()
+def _longest_wait(run: Run, site: Site) -> float:
+    assert run.traffic is not None
+    slow = {run.traffic.leads[place] for place in run.scenario.slow}
+    return longest_wait(run.traffic.taken, [(event, at) for event, at in _booked(site) if event[0] not in slow])
+
+
+def _booked(site: Site) -> list[tuple[Event, float]]:
+    """Read what ran, in its order, and when."""
+    lines = site.book.read_text("ascii").splitlines() if site.book.exists() else []
+    return [(_event(lead, number), float(at)) for lead, number, at in map(str.split, lines)]
+
+
+def _event(lead: str, number: str) -> Event:
     return int(lead), int(number)
 
 
@@ -168,3 +202,5 @@ def _judge(run: Run) -> None:
         run.wrong.append(f"{run.traffic.bad} answers were not 200")
     if run.traffic.p99_ms() > run.scenario.p99_ms:
         run.wrong.append(f"p99 of the answers above {run.scenario.p99_ms:g} ms")
+    if run.waited > run.scenario.wait_seconds:
+        run.wrong.append(f"an event waited {run.waited:.1f} s, allowed are {run.scenario.wait_seconds:g} s")

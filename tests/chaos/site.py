@@ -11,8 +11,7 @@ from pathlib import Path
 
 from tests.scenario.fleet import Program
 
-_THREADS = ("celery", "-A", "workers.app", "worker", "-P", "threads", "-c", "8", "-n", "one")
-_CHILDREN = ("celery", "-A", "workers.app", "worker", "-P", "prefork", "-c", "2", "-n", "two")
+_WORKER = ("celery", "-A", "workers.app", "worker")
 _BEAT = ("celery", "-A", "workers.app", "beat")
 _WEB = ("gunicorn", "-c", "deploy/gunicorn.conf.py", "receiver:create_app()")
 
@@ -20,7 +19,16 @@ _WEB = ("gunicorn", "-c", "deploy/gunicorn.conf.py", "receiver:create_app()")
 class Site(Program):
     """The whole program under a supervisor, as systemd or a container's runtime would keep it."""
 
-    commands: Mapping[str, tuple[str, ...]] = {"web": _WEB, "one": _THREADS, "two": _CHILDREN, "beat": _BEAT}
+    def __init__(self, *, threads: int = 8, children: bool = True, **environ: str) -> None:
+        super().__init__(**environ)
+        one = (*_WORKER, "-P", "threads", "-c", str(threads), "-n", "one")
+        two = (*_WORKER, "-P", "prefork", "-c", "2", "-n", "two")
+        self.commands: Mapping[str, tuple[str, ...]] = {
+            "web": _WEB,
+            "one": one,
+            **({"two": two} if children else {}),
+            "beat": _BEAT,
+        }
 
     @property
     def book(self) -> Path:
@@ -34,8 +42,8 @@ class Site(Program):
     def begin(self) -> None:
         """Start everything, and keep it running from now on."""
         self.web()
-        self.worker("one", *_THREADS[4:-2])
-        self.worker("two", *_CHILDREN[4:-2])
+        for name in self.commands.keys() & {"one", "two"}:
+            self.worker(name, *self.commands[name][len(_WORKER) : -2])
         self.start("beat", *_BEAT)
         self._over = threading.Event()
         self._orphans: set[int] = set()

@@ -1,6 +1,8 @@
 """The reckoning finds what is lost, doubled and out of order; a chaos that could not fail would show nothing."""
 
-from tests.chaos.reckoning import reckon
+import pytest
+
+from tests.chaos.reckoning import longest_wait, reckon
 
 SENT = [(1, 1), (1, 2), (2, 1)]
 
@@ -45,6 +47,15 @@ def test_nothing_is_expected_of_what_was_given_up_on_purpose() -> None:
     result = reckon(SENT, ran=SENT, notes=[(1, 1), (1, 2)], given_up=[(2, 1)])
 
     assert result.is_good
+
+
+def test_how_long_an_event_waited_is_told_by_its_first_run() -> None:
+    taken = {(1, 1): 10.0, (1, 2): 11.0, (2, 1): 12.0}
+
+    waited = longest_wait(taken, [((1, 1), 10.5), ((2, 1), 15.0), ((1, 2), 11.1), ((1, 1), 99.0)])
+
+    assert waited == pytest.approx(3.0)
+    assert longest_wait(taken, []) == 0
 
 
 def test_runs_without_notes_are_judged_by_their_events() -> None:

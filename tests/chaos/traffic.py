@@ -30,6 +30,8 @@ class Traffic:
     #: Seconds to each answer of 200, and how many answers were none.
     times: list[float] = field(default_factory=list)
     bad: int = 0
+    #: When each event was taken, by the monotonic clock.
+    taken: dict[Event, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -58,6 +60,7 @@ class Traffic:
                 time.sleep(_AGAIN_SECONDS)
             with self._lock:
                 self.sent.append(event)
+                self.taken[event] = time.monotonic()
 
     def _is_taken(self, path: str, event: Event) -> bool:
         began = time.monotonic()

@@ -174,7 +174,7 @@ class TestADeath:
             lambda: loops.overdue(0, by_ms=1),
             lambda: limiter.try_acquire(scopes, ticket="t"),
             lambda: DeadLetters(client, KEYS).count(ACCOUNT),
-            lambda: list(DeadLetters(client, KEYS).list(ACCOUNT)),
+            lambda: list(DeadLetters(client, KEYS).newest()),
         ):
             with pytest.raises(StoreUnavailable):
                 ask()

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from kommo.store.dead import DeadLetter, DeadLetters
+from kommo.store.dead import DeadLetter
 from kommo.store.keys import Keys
+from tests import buried
 from tests.scenario.fleet import ACCOUNT, Program
 from tests.waiting import wait_for
 
@@ -43,7 +44,7 @@ def updated(lead: int, number: int) -> str:
 
 
 def letters(here: Program) -> list[DeadLetter]:
-    return list(DeadLetters(here.redis, Keys()).list(ACCOUNT))
+    return buried.letters(here.redis, Keys(), ACCOUNT)
 
 
 class Supervisor:
@@ -79,7 +80,7 @@ def test_a_poisonous_event_is_parked_after_three_deaths_and_its_neighbours_are_h
         with Supervisor(here, "one", "-P", "threads") as supervisor:
             for lead, name in enumerate([*neighbours, deed], start=1):
                 assert here.post(added(lead, name)) == 200
-            wait_for(here.settled, seconds=60, what=here.log("one"))
+            wait_for(here.settled, seconds=90, what=here.log("one"))
         assert len(supervisor.codes) == 3
         (letter,) = letters(here)
         assert (letter.reason, letter.item["lane"]) == ("crashed", f"lead:7:{HANDLERS}.act")
@@ -169,8 +170,32 @@ def test_a_worker_leaves_in_time_while_redis_is_away(options: tuple[str, ...]) -
         assert here.post(added(1, "sleep 1")) == 200
         wait_for(lambda: here.ran("began"), what=here.log("one"))
         here.redis_server.kill()
-        here.terminate("one", seconds=10.5)
+        here.terminate("one", seconds=10)
         here.redis_server.start()
+
+
+@pytest.mark.parametrize(
+    ("options", "bodies"),
+    [
+        # All over their time while Redis hangs, so that each has to be given up; and more than half, so that it ends.
+        (("-P", "threads"), [restored(lead) for lead in range(1, 14)]),
+        (PREFORK, [added(lead, "sleep 60") for lead in range(1, 4)]),
+    ],
+    ids=["threads", "prefork"],
+)
+def test_a_worker_leaves_in_time_while_redis_hangs(options: tuple[str, ...], bodies: list[str]) -> None:
+    with program() as here:
+        worker = here.worker("one", *options)
+        for body in bodies:
+            assert here.post(body) == 200
+        wait_for(lambda: len(here.ran("hangs") + here.ran("began")) == len(bodies), what=here.log("one"))
+        os.kill(here.redis_server.pid, signal.SIGSTOP)
+        try:
+            time.sleep(2)  # the handlers' time is over
+            worker.send_signal(signal.SIGTERM)
+            worker.wait(10)
+        finally:
+            os.kill(here.redis_server.pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])

@@ -1,12 +1,15 @@
 """The command line for what Kommo never told: `kommo backfill`."""
 
 import time
+from dataclasses import replace
 from typing import Final
 from uuid import uuid4
 
 import click
 
 from kommo import log
+from kommo.api.calls import Caller
+from kommo.api.client import Client
 from kommo.cli.desk import Desk, opened, settings_of_environment
 from kommo.cli.moments import Moment, shown
 from kommo.errors import SettingsError
@@ -23,8 +26,8 @@ _SAY_SECONDS: Final = 10.0
 
 @click.command()
 @click.option("--account", type=int, metavar="NUMBER", help="Of this account; else that of KOMMO_ACCOUNT_ID.")
-@click.option("--since", "since_ms", type=Moment(), required=True, help="From then on: ISO time, or 10m, 2h ago.")
-@click.option("--until", "until_ms", type=Moment(), help="Up to then; else up to a minute ago.")
+@click.option("--since", "since_ms", type=Moment(), required=True, help="From then on: ISO time (UTC), or 10m, 2h ago.")
+@click.option("--until", "until_ms", type=Moment(), help="Up to then (UTC); else up to a minute ago.")
 def backfill(*, account: int | None, since_ms: int, until_ms: int | None) -> None:
     """Find in Kommo's API what no webhook has told, and hand it to the handlers.
 
@@ -39,7 +42,7 @@ def backfill(*, account: int | None, since_ms: int, until_ms: int | None) -> Non
         if since >= until:
             raise click.UsageError("--since has to be before --until, and more than a minute ago.")
         inbox = Inbox(desk.redis, desk.keys)
-        ground = Ground(gaps, inbox, lambda _account: desk.client(known), waker.wake)
+        ground = Ground(gaps, inbox, lambda _account: _client(desk, known), waker.wake)
         gaps.open(known.account_id, since=since, until=until, why=_WHY)
         _fill(ground, known.account_id)
 
@@ -50,6 +53,12 @@ def _credentials(desk: Desk, account: int | None) -> Credentials:
     if known is None:
         raise SettingsError([f"no token is known for account {account_id or '?'}: give --account, or kommo accounts"])
     return known
+
+
+def _client(desk: Desk, known: Credentials) -> Client:
+    """Give a client whose calls take turns with the writes that wait, as those of the chores do."""
+    way = replace(desk.ways(known), urgent=False)
+    return Client(Caller(desk.tokens(known.account_id), desk.transport, way), account_id=known.account_id)
 
 
 def _fill(ground: Ground, account_id: int) -> None:

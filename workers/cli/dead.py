@@ -1,6 +1,5 @@
 """The command line for dead letters: `kommo dead`."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,10 +9,11 @@ from itertools import islice
 from typing import Any
 
 import click
-from rich.console import Console
 
 from kommo import log
 from kommo.cli.desk import Desk, opened, settings_of_environment
+from kommo.cli.screen import console, echo_json
+from kommo.errors import HandlersError
 from kommo.store.dead import DeadLetters, KeptLetter, LetterKey
 from kommo.store.fleet import Fleet
 from kommo.store.inbox import Inbox
@@ -45,17 +45,18 @@ def dead() -> None:
 def list_(*, limit: int, as_json: bool, **asked: Any) -> None:
     """List dead letters, the newest first; with --json one object a line."""
     with _post() as post:
-        letters = list(islice(Choice(**asked).letters(post.dead), limit + 1))
+        found = _letters(post, Choice(**asked))
+        if as_json:
+            for kept in islice(found, limit):
+                echo_json(summary(kept))
+            return
+        letters = list(islice(found, limit + 1))
         weight = post.dead.weight(post.inbox.accounts())
-    if as_json:
-        for kept in letters[:limit]:
-            click.echo(json.dumps(summary(kept), ensure_ascii=False))
-        return
     if letters:
         table = new_table()
         for kept in letters[:limit]:
             add_row(table, kept)
-        Console().print(table)
+        console().print(table)
     if len(letters) > limit:
         click.echo(f"There are more than these {limit}: --limit, or ask for less.")
     elif not letters and weight.letters:
@@ -72,7 +73,7 @@ def show(id_: str, *, account: int | None, as_json: bool) -> None:
     with _post() as post:
         kept = post.letter(one_letter(post.dead, id_, account))
     if as_json:
-        click.echo(json.dumps(in_full(kept), ensure_ascii=False))
+        echo_json(in_full(kept))
         return
     for line in described(kept):
         click.echo(line)
@@ -145,7 +146,20 @@ def _chosen(post: _Post, ids: Sequence[str], choice: Choice, *, everything: bool
         return [one_letter(post.dead, id_, choice.account) for id_ in dict.fromkeys(ids)]
     if not choice.is_made and not everything:
         raise click.UsageError("Say which: an id, --handler, --reason, --kind, --account, --since, --until, or --all.")
-    return sorted(kept.key for kept in choice.letters(post.dead))
+    return sorted(kept.key for kept in _letters(post, choice))
+
+
+def _letters(post: _Post, choice: Choice) -> Iterator[KeptLetter]:
+    """Give the letters that are meant, the newest first; raises HandlersError for a handler that never was."""
+    found = False
+    for kept in choice.letters(post.dead):
+        found = True
+        yield kept
+    name = choice.handler
+    if found or name is None or post.fleet.handler_unseen_ms(name) is not None:
+        return
+    if next(Choice(handler=name).letters(post.dead), None) is None:
+        raise HandlersError(f"no dead letter is of a handler {name}, and no worker ever knew one: kommo dead list")
 
 
 def _confirm(what: str, post: _Post, keys: Sequence[LetterKey]) -> None:

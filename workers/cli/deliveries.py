@@ -1,18 +1,17 @@
 """The command line for deliveries: `kommo deliveries`."""
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 import click
-from rich.console import Console
 
 from kommo import log
 from kommo.cli.desk import Desk, opened, settings_of_environment
 from kommo.cli.moments import shown, time_range
+from kommo.cli.screen import console, echo_json
 from kommo.errors import HandlersError, StoreError
 from kommo.router import Router
 from kommo.settings import Settings
@@ -25,8 +24,6 @@ from workers.handlers import load
 
 #: Deliveries that a list shows unless told otherwise.
 _LIMIT: Final = 50
-#: Columns of what is not a terminal: an id must not be cut off in a file.
-_WIDE: Final = 200
 #: The ms at which an id was made are its first twelve digits.
 _MADE_AT: Final = re.compile(r"[0-9a-f]{12}")
 _account = click.option("--account", type=int, metavar="NUMBER", help="Of this account only.")
@@ -55,7 +52,7 @@ def deliveries() -> None:
 def list_(
     *, account: int | None, since_ms: int, until_ms: int | None, state: str | None, limit: int, as_json: bool
 ) -> None:
-    """List deliveries, the newest first.
+    """List deliveries, the newest first; with --json one object a line.
 
     A delivery is waiting until all its steps have ended, dead while it has a dead letter, and else handled.
     """
@@ -63,11 +60,13 @@ def list_(
         archive = Archive(desk.redis, desk.keys)
         accounts = archive.inbox.accounts() if account is None else [account]
         lines = archive.lines(archive.newest(accounts, since_ms=since_ms, until_ms=until_ms))
-        shown_lines = list(islice((line for line in lines if state in {None, line.state}), limit))
-    if as_json:
-        _print_json([line_record(line) for line in shown_lines])
-    else:
-        console().print(table_of(shown_lines) if shown_lines else "No deliveries.")
+        found = islice((line for line in lines if state in {None, line.state}), limit)
+        if as_json:
+            for line in found:
+                echo_json(line_record(line))
+            return
+        shown_lines = list(found)
+    console().print(table_of(shown_lines) if shown_lines else "No deliveries.")
 
 
 @deliveries.command()
@@ -86,17 +85,11 @@ def show(*, delivery: str, account: int | None, body: bool, as_json: bool) -> No
         story = archive.story(entry)
     text = entry.delivery.body.decode("utf-8", "backslashreplace")
     if as_json:
-        _print_json({**story_record(story), **({"body": text} if body else {})})
+        echo_json({**story_record(story), **({"body": text} if body else {})}, indent=2)
         return
     console().print(tree_of(story))
     if body:
         click.echo(printable(text))
-
-
-def console() -> Console:
-    """Make the console to print to; into a file or a pipe lines are wide."""
-    made = Console(highlight=False, soft_wrap=False)
-    return made if made.is_terminal else Console(highlight=False, width=_WIDE)
 
 
 @contextmanager
@@ -140,8 +133,3 @@ def _missing(settings: Settings, name: str) -> str:
         f"deliveries for {settings.retention / 86_400:g} days or {settings.retention_bytes / 1024**2:g} MB "
         "(KOMMO_RETENTION, KOMMO_RETENTION_BYTES)"
     )
-
-
-def _print_json(what: Any) -> None:
-    # Half a surrogate pair, which UTF-8 has no bytes for, comes out as JSON writes it.
-    click.echo(json.dumps(what, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace"))

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kommo.cli.screen import console as console_of_width
 from workers.demo.lines import LogLine
 from workers.demo.records import Call, Run, Sent
 
@@ -32,7 +33,7 @@ class Screen:
     """Prints line by line: coloured on a terminal, plain elsewhere."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or _console()
+        self.console = console or console_of_width(wide=_PIPED_COLUMNS)
         self._wide = self.console.width >= _WIDE
 
     def title(self, text: str) -> None:
@@ -159,8 +160,3 @@ def _grid(*widths: int) -> Table:
         grid.add_column(width=width, no_wrap=True)
     grid.add_column(overflow="fold")
     return grid
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_PIPED_COLUMNS)

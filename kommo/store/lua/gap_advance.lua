@@ -4,7 +4,7 @@
 -- KEYS[1] gap  hash  see gap_open
 -- ARGV: token, position that was known, new position, lease (ms), 0 to let go
 -- Returns {outcome, until, position}: outcome 1 go on, 2 all is filled and the gap is forgotten, 0 another process
--- fills it. The position is another one than asked for when the gap has grown at its beginning meanwhile.
+-- fills it, or it was forgotten. The position is another one than asked for when the gap has grown at its beginning meanwhile.
 
 local known = redis.call('HMGET', KEYS[1], 'token', 'position', 'until')
 if known[1] ~= ARGV[1] then return {0, '0', '0'} end

@@ -14,7 +14,7 @@ from kommo.store.keys import Keys
 from kommo.store.server import PrivateServer
 from kommo.store.watch import Watch, Watched
 from receiver import answers as counting
-from receiver.answers import Counting
+from receiver.answers import UNPROVEN, Counting
 from receiver.watched import NEAR, reasons
 from receiver.webhooks import Doors
 from tests.integration.receiver.wire import DOOR, lead
@@ -103,6 +103,13 @@ def test_other_addresses_are_not_kommos_deliveries(count: Counting, redis: Redis
     ask(count, answering("503 Later"), path)
     count.tell()
     assert Answers(redis).standings() == {}
+
+
+@pytest.mark.parametrize("path", [f"//webhooks/{ACCOUNT}/sig/", f"///webhooks/{ACCOUNT}", f"//webhooks/{ACCOUNT}/"])
+def test_a_door_is_the_same_behind_several_slashes(count: Counting, redis: Redis, path: str) -> None:
+    ask(count, answering("503 Later"), path)
+    count.tell()
+    assert standing(redis) == Standing(1, {"503": 1}, latest_is_bad=True)
 
 
 @pytest.mark.parametrize("path", ["/webhooks", "/webhooks/", "/webhooks/x/", "/webhooks/99/sig/"])
@@ -197,6 +204,20 @@ class TestLiving:
         assert signs() == -1
         count.count(ACCOUNT, 401, seconds=0)
         assert signs() == 0
+
+    def test_what_could_neither_be_proven_nor_refused_says_nothing_of_it(
+        self, count: Counting, redis: Redis, signs: Callable[[], int]
+    ) -> None:
+        def app(environ: Any, start_response: Any) -> Iterable[bytes]:
+            environ[UNPROVEN] = True
+            return answering("503 Later")(environ, start_response)
+
+        ask(count, app)
+        assert signs() == 0
+        assert standing(redis) == Standing(1, {"503": 1}, latest_is_bad=True)
+        count.count(ACCOUNT, 503, seconds=0)
+        ask(count, app)
+        assert signs() == -1
 
     def test_the_time_in_which_it_could_not_is_a_time_away(
         self, count: Counting, redis: Redis, now: Now, lines: Lines

@@ -26,8 +26,10 @@ from receiver.spool import Spool
 from receiver.storing import Storing
 from receiver.unspooling import ROUND, Unspooling, Ways
 from tests.integration.receiver.conftest import ROOT
+from tests.integration.receiver.trickling import Wire, trickling
 from tests.integration.receiver.wire import ACCOUNT, lead
 from tests.integration.workers.logs import Lines
+from tests.unit.receiver.test_batches import run_together
 from tests.waiting import wait_for
 
 
@@ -289,6 +291,70 @@ class TestWhileRedisIsAway:
         wait_for(lambda: not process.breaker.is_open, what="Redis is found back")
         assert process.take(2) == [Taken.NEW]
         process.intake.close()
+
+
+class TestARedisThatAnswersSlowly:
+    """Each answer comes before a reply counts as lost, and the half second is for all of them."""
+
+    @pytest.fixture
+    def wire(self, lone_server: PrivateServer) -> Iterator[Wire]:
+        with trickling(lone_server.url) as wire:
+            yield wire
+
+    @pytest.fixture
+    def process(self, wire: Wire, folder: Path) -> Iterator[Process]:
+        process = Process(wire.url, folder)
+        process.take(0)
+        wire.seconds = 0.2
+        yield process
+        process.intake.close()
+
+    @pytest.mark.parametrize("size", [0, 700_000], ids=["in one piece", "in a piece for each"])
+    def test_a_batch_of_requests_does_not_wait_for_it_longer_than_one_does(
+        self, process: Process, wire: Wire, bodies: Bodies, size: int
+    ) -> None:
+        sent = [lead(number, text="x" * size) for number in range(1, 17)]
+        began = time.monotonic()
+        taken = run_together([lambda body=body: process.take(0, body=body)[0] for body in sent])
+        assert time.monotonic() - began < 1.2
+        assert set(taken) <= {Taken.NEW, Taken.SPOOLED}
+        assert taken.count(Taken.SPOOLED) > 10
+        wire.seconds = 0.0
+        drained(process)
+        assert sorted(bodies()) == sorted([lead(0), *sent])
+
+    def test_nor_if_redis_has_forgotten_the_scripts_meanwhile(
+        self, process: Process, wire: Wire, lone_server: PrivateServer, bodies: Bodies
+    ) -> None:
+        with connect(lone_server.url) as redis:
+            redis.script_flush()
+        began = time.monotonic()
+        run_together([lambda number=number: process.take(number) for number in range(1, 17)])
+        assert time.monotonic() - began < 1.2
+        wire.seconds = 0.0
+        drained(process)
+        assert sorted(bodies()) == sorted(lead(number) for number in range(17))
+
+    def test_nor_do_threads_that_share_a_round_trip(self, process: Process, wire: Wire, bodies: Bodies) -> None:
+        began = time.monotonic()
+        with ThreadPoolExecutor(16) as threads:
+            taken = list(threads.map(lambda number: process.take(number)[0], range(1, 17)))
+        assert time.monotonic() - began < 1.2
+        assert Taken.SPOOLED in taken
+        wire.seconds = 0.0
+        drained(process)
+        assert sorted(bodies()) == sorted(lead(number) for number in range(17))
+
+    def test_writers_are_not_kept_out_of_the_spool_by_its_last_round(self, process: Process) -> None:
+        for number in range(1, 21):
+            process.spool.put(delivery(number), begin=True)
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            process.unspooling._end()
+        assert time.monotonic() - began < 1.2
+        assert process.spool.put(delivery(21), begin=False)
+        assert (census := process.spool.census()) is not None
+        assert census.deliveries == 21
 
 
 class TestSeveralProcesses:

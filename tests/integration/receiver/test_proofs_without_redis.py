@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
-from flask import Flask
+from flask import Flask, request
 
 from kommo.hooks.signature import url_signature
 from kommo.settings import Settings
@@ -17,9 +17,12 @@ from kommo.store.server import PrivateServer
 from kommo.variables import Secret
 from receiver import app as receiver_app
 from receiver import create_app
+from receiver.answers import UNPROVEN
+from receiver.strangers import LINES, TRIES
 from tests.integration.receiver.conftest import NoBroker
 from tests.integration.receiver.conftest import settings as plain_settings
 from tests.integration.receiver.wire import ACCOUNT, SIGNATURE, lead
+from tests.integration.workers.logs import Lines
 from tests.waiting import wait_for
 
 STORED = 31_555_077
@@ -80,3 +83,40 @@ def test_a_wrong_url_is_refused_and_one_of_an_unknown_account_has_to_come_again(
 def test_a_proof_in_a_header_takes_the_secret_and_has_to_come_again(away: Flask) -> None:
     answer = away.test_client().post(f"/webhooks/{STORED}/", data=lead(), headers={"X-Signature": STORED_SIGNATURE})
     assert answer.status_code == 503
+
+
+class TestGuesses:
+    """Of an account of which nothing is kept, a guess and a good proof look the same."""
+
+    @pytest.fixture
+    def environs(self, away: Flask) -> list[dict[str, object]]:
+        """The environs of all requests, as they are after them."""
+        seen: list[dict[str, object]] = []
+
+        @away.teardown_request
+        def note(_error: BaseException | None) -> None:
+            seen.append(request.environ)
+
+        return seen
+
+    def guess(self, app: Flask, number: int) -> int:
+        return app.test_client().post(f"/webhooks/{STORED + number}/{number:064x}/", data=lead()).status_code
+
+    def test_are_told_in_the_log_within_the_limit_for_strangers(self, away: Flask, lines: Lines) -> None:
+        assert {self.guess(away, number) for number in range(1, 5 * LINES)} == {503}
+        told = lines.saying("delivery not stored: Kommo will send it again")
+        assert LINES <= len(told) < 3 * LINES
+        assert {line["left_out"] for line in told[:LINES]} == {0}
+
+    def test_cost_their_address_its_tries(self, away: Flask) -> None:
+        for number in range(1, 2 * TRIES):
+            self.guess(away, number)
+        client = away.test_client()
+        assert client.post(f"/webhooks/{ACCOUNT}/", data=lead(), headers={"X-Signature": "0" * 64}).status_code == 429
+        # In the address it is never refused.
+        assert client.post(f"/webhooks/{STORED}/{STORED_SIGNATURE}/", data=lead()).status_code == 200
+
+    def test_are_no_sign_that_deliveries_cannot_be_taken(self, away: Flask, environs: list[dict[str, object]]) -> None:
+        self.guess(away, 1)
+        away.test_client().post(f"/webhooks/{STORED}/{'0' * 64}/", data=lead())
+        assert [UNPROVEN in environ for environ in environs] == [True, False]

@@ -1,6 +1,7 @@
 """Dead letters as they are looked for: newest first over all accounts, by id or its beginning, and what they weigh."""
 
 from collections.abc import Callable
+from itertools import islice
 
 import pytest
 from redis import Redis
@@ -52,6 +53,28 @@ class TestOrder:
         assert ids(dead.newest()) == [f"e{number:03}" for number in range(204, -1, -1)]
         assert [kept.letter.id for kept in dead.read(dead.newest())] == ids(dead.newest())
 
+    def test_those_of_one_millisecond_are_never_torn_apart(self, dead: DeadLetters, bury: Bury) -> None:
+        for number in range(250):
+            bury(f"e{number:03}", 1000 + (number > 30), account=7 + number % 2)
+        assert list(dead.newest()) == sorted(dead.newest(), reverse=True)
+        assert len(set(dead.newest())) == 250
+
+    def test_letters_that_come_meanwhile_bring_none_twice(self, dead: DeadLetters, bury: Bury) -> None:
+        old = {bury(f"e{number:03}", 1000 + number).id for number in range(300)}
+        found = dead.newest()
+        begun = list(islice(found, 50))
+        for number in range(40):
+            bury(f"new{number}", 5000 + number)
+        assert sorted(ids([*begun, *found])) == sorted(old)
+
+    def test_letters_that_go_meanwhile_hide_none(self, dead: DeadLetters, bury: Bury, redis: Redis, keys: Keys) -> None:
+        for number in range(300):
+            bury(f"e{number:03}", 1000 + number // 3)
+        found = dead.newest()
+        begun = list(islice(found, 50))
+        redis.zrem(keys.dead(7)[1], *(f"7:{key.id}" for key in begun))
+        assert ids([*begun, *found]) == [f"e{number:03}" for number in range(299, -1, -1)]
+
     def test_a_time_includes_both_its_ends(self, dead: DeadLetters, bury: Bury) -> None:
         for number in range(1, 6):
             bury(f"e{number}", number)
@@ -73,6 +96,17 @@ class TestFinding:
         assert ids(dead.find("5f3a.myapp.won")) == ids(dead.find("5f3")) == ["5f3a.myapp.won"]
         assert ids(dead.find("77aa.message:lead:9")) == ["77aa.message:lead:9:h"]
         assert ids(dead.find("3a.")) == []
+
+    @pytest.mark.parametrize("keys", [1, 3], indirect=True, ids=["one shard", "three shards"])
+    def test_a_whole_id_is_found_without_looking_through_the_others(
+        self, dead: DeadLetters, bury: Bury, redis: Redis, keys: Keys, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for account in (7, 8):
+            bury("same", account, account=account)
+            redis.sadd(keys.of_shard(keys.shard(account), "accounts"), account)
+        monkeypatch.setattr(redis, "zscan_iter", lambda *_, **__: pytest.fail("all letters were looked through"))
+        assert dead.find("same") == [LetterKey(7, 7, "same"), LetterKey(8, 8, "same")]
+        assert dead.find("same", account_id=8) == [LetterKey(8, 8, "same")]
 
     def test_a_whole_id_stands_for_itself_though_another_begins_so(self, dead: DeadLetters, bury: Bury) -> None:
         bury("abc", 1)

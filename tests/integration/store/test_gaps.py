@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from kommo.store.gaps import Gap, Gaps
+from kommo.store.gaps import Gap, Gaps, TakenOver
 from kommo.store.keys import Keys
 
 ACCOUNT = 4
@@ -84,7 +84,8 @@ class TestFilling:
         heir = gaps.take(ACCOUNT, "next")
         assert heir is not None
         assert heir.gap.position == 400
-        assert gaps.advance(dead, 800) is None
+        with pytest.raises(TakenOver):
+            gaps.advance(dead, 800)
         assert gaps.get(ACCOUNT) == Gap(100, 900, 400, "")
 
     def test_each_step_keeps_it_for_another_lease(
@@ -137,5 +138,36 @@ class TestFilling:
         filling = gaps.take(ACCOUNT, "t")
         assert filling is not None
         gaps.forget(ACCOUNT)
-        assert gaps.advance(filling, 200) is None
+        with pytest.raises(TakenOver, match=f"account {ACCOUNT}"):
+            gaps.advance(filling, 200)
+        with pytest.raises(TakenOver):
+            gaps.renew(filling)
         assert gaps.get(ACCOUNT) is None
+
+    def test_it_is_kept_for_as_long_as_it_is_renewed(
+        self, gaps: Gaps, redis: Redis, keys: Keys, now_ms: Callable[[], int], lease_over: Callable[[], None]
+    ) -> None:
+        gaps.open(ACCOUNT, since=100, until=900, why="")
+        filling = gaps.take(ACCOUNT, "t")
+        assert filling is not None
+        lease_over()
+        gaps.renew(filling, lease_ms=60_000)
+        lease = redis.hget(keys.of_account(ACCOUNT, "webhook", "gap"), "lease")
+        assert int(lease or 0) > now_ms() + 50_000
+        assert gaps.take(ACCOUNT, "another") is None
+        assert gaps.get(ACCOUNT) == Gap(100, 900, 100, "")
+
+    def test_whoever_was_too_late_takes_nothing_from_the_next_one(
+        self, gaps: Gaps, lease_over: Callable[[], None]
+    ) -> None:
+        gaps.open(ACCOUNT, since=100, until=900, why="")
+        late = gaps.take(ACCOUNT, "late")
+        assert late is not None
+        lease_over()
+        heir = gaps.take(ACCOUNT, "next")
+        assert heir is not None
+        with pytest.raises(TakenOver):
+            gaps.renew(late)
+        gaps.release(late)
+        assert gaps.take(ACCOUNT, "third") is None
+        assert gaps.advance(heir, 900) is None

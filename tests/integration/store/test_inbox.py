@@ -14,6 +14,7 @@ from kommo.store.inbox import Batch, Delivery, Inbox, RoutedEvent, Step, Stored
 from kommo.store.keys import Keys
 from kommo.store.lanes import Lanes, StepOutcome
 from kommo.store.server import PrivateServer
+from tests.buried import letters
 from tests.integration.store.conftest import ACCOUNT, delivery, one_event
 
 
@@ -198,7 +199,7 @@ def test_a_dead_letter_is_stored_with_its_bytes_as_the_cursor_moves(inbox: Inbox
     entry = inbox.read(ACCOUNT, after="0-0", limit=1)[0]
     letter = DeadLetter("d1", "delivery", ACCOUNT, "too_deep", "TooDeep: …", 1, "d1", body=b"\xff\x00")
     inbox.commit(Batch(ACCOUNT, "0-0", entry.stream_id, [], [letter]), hold_ms=0)
-    assert list(DeadLetters(redis, keys).list(ACCOUNT)) == [letter]
+    assert letters(redis, keys, ACCOUNT) == [letter]
     assert DeadLetters(redis, keys).count(ACCOUNT) == 1
 
 

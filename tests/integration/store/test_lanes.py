@@ -7,11 +7,12 @@ import pytest
 from redis import Redis
 
 from kommo.store.chains import LEASE_MS, Lease
-from kommo.store.dead import DeadLetter, DeadLetters
+from kommo.store.dead import DeadLetter
 from kommo.store.inbox import Inbox
 from kommo.store.keys import Keys
 from kommo.store.lanes import AskedWrite, Finished, Lanes, StepOutcome, Verb
 from kommo.store.outbox import Outbox
+from tests.buried import letters
 from tests.integration.store.conftest import ACCOUNT, one_event
 from tests.waiting import wait_for
 
@@ -160,7 +161,7 @@ def test_a_step_given_up_leaves_a_dead_letter_and_frees_the_lane(
     one_event(inbox, 2, LANE)
     letter = DeadLetter("e1.h", "step", ACCOUNT, "rejected", "no", 5, "d1", handler="h", item={"event": {"id": "e1"}})
     lanes.finish(_end(_take(lanes), "dead", dead=letter))
-    assert list(DeadLetters(redis, keys).list(ACCOUNT)) == [letter]
+    assert letters(redis, keys, ACCOUNT) == [letter]
     assert _take(lanes, "t2").item == b"2"
 
 

@@ -15,6 +15,7 @@ from kommo.store.keys import Keys
 from kommo.store.lanes import AskedWrite, Lanes, StepOutcome
 from kommo.store.outbox import COMPANY_MS, FAILED, Outbox, Pile, PileOutcome, Piles, item_of
 from kommo.store.server import PrivateServer
+from tests.buried import letters
 from tests.integration.store.conftest import ACCOUNT, one_event
 from tests.waiting import wait_for
 
@@ -201,7 +202,7 @@ class TestEndings:
         ask(("lead:1", PATCH, "a"), ("lead:1", PATCH, "b"))
         letter = DeadLetter("a", "write", ACCOUNT, "refused", "400", 1, "d1", item={"id": "a"})
         end(outbox, take(), "dead", dead=[letter])
-        assert list(DeadLetters(redis, keys).list(ACCOUNT)) == [letter]
+        assert letters(redis, keys, ACCOUNT) == [letter]
         assert names(take()) == [["b"]]
 
     def test_recording_it_again_after_a_lost_answer_changes_nothing(

@@ -46,3 +46,12 @@ def test_a_turn_is_taken_once_and_comes_again(watch: Watch, redis: Redis) -> Non
     assert watch.turn(8, "look", 60)
     (key,) = redis.keys("*turn:look:7")
     assert 50 < int(redis.ttl(key)) <= 60
+
+
+def test_who_was_not_looked_at_for_longest_comes_first(watch: Watch) -> None:
+    for account_id, at in ((4, 300), (5, 100), (6, 200)):
+        watch.looked(account_id, at)
+    assert watch.by_last_look([4, 5, 6, 7]) == [7, 5, 6, 4]
+    watch.looked(5, 400)
+    watch.forget(4)
+    assert watch.by_last_look([4, 5, 6]) == [4, 6, 5]

@@ -3,10 +3,13 @@
 import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs, unquote
 
 import pytest
 
+from kommo.api.client import Client
 from kommo.hooks.backfill import DELIVERY
 from kommo.hooks.events import Event
 from kommo.hooks.normalise import normalise
@@ -89,6 +92,22 @@ def filled(here: Worker, *, seconds: int = 300, on: Ground | None = None) -> Fil
     on, now = on or ground(here), int(time.time())
     on.gaps.open(ACCOUNT, since=now - seconds, until=now + 30, why="a test")
     return fill(on, ACCOUNT, here.runtime.token())
+
+
+def asked(box: Sandbox) -> list[tuple[int, int]]:
+    """Which times the journal was asked for, one after the other."""
+    found: list[tuple[int, int]] = []
+    for row in box.requests(path="/api/v4/events"):
+        query = parse_qs(row["query"])
+        times = int(query["filter[created_at][from]"][0]), int(query["filter[created_at][to]"][0]) + 1
+        if query.get("page", ["1"]) == ["1"] and (not found or found[-1] != times):
+            found.append(times)
+    return found
+
+
+def end_lease(here: Worker) -> None:
+    """Let 180 s be over for whoever fills the gap."""
+    here.runtime.redis.hset(here.runtime.keys.of_account(ACCOUNT, "webhook", "gap"), "lease", 1)
 
 
 def events(here: Worker) -> list[Event]:
@@ -220,7 +239,7 @@ class TestSlices:
         assert before
         gap = Gaps(here.runtime.redis, here.runtime.keys).get(ACCOUNT)
         assert gap is not None
-        here.runtime.redis.hset(here.runtime.keys.of_account(ACCOUNT, "webhook", "gap"), "lease", 1)
+        end_lease(here)
         outcome = fill(ground(here), ACCOUNT, here.runtime.token())
         assert outcome is not None
         assert (outcome.done, outcome.put, len(events(here))) == (True, 0, before)
@@ -247,6 +266,81 @@ class TestSlices:
         outcome = filled(here)
         assert outcome is not None
         assert outcome.put == 520
+
+    def test_the_length_that_did_is_kept_for_the_next_ones_and_grows_when_little_is_found(
+        self, here: Worker, box: Sandbox, day: Day, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(backfill, "_MOST", 8)
+        at = [int(time.time()) - 3_500]
+        monkeypatch.setattr(box.world.state, "now", lambda: at[0])
+        for number in range(30):  # one in half a minute, for a quarter of an hour
+            at[0] += 30
+            day.do("company.create", name=f"Company {number}")
+        outcome = filled(here, seconds=3_500)
+        lengths = [until - since for since, until in asked(box)]
+        assert outcome is not None
+        assert (outcome.put, outcome.done) == (30, True)
+        assert lengths[:3] == [900, 450, 225]
+        assert lengths.count(min(lengths)) > 2
+        assert lengths.count(900) == 1
+        assert max(lengths[3:]) >= 2 * min(lengths)
+
+    def test_a_slice_may_take_longer_than_the_lease(self, here: Worker, box: Sandbox, day: Day) -> None:
+        day.happens()
+        on = ground(here)
+        taken: list[object] = []
+
+        def slow(account_id: int) -> Client:
+            send = here.runtime.clients.caller(account_id)
+
+            def last_long(*call: Any) -> Any:
+                taken.append(on.gaps.take(ACCOUNT, "another"))
+                end_lease(here)
+                return send(*call)
+
+            return Client(last_long, account_id=account_id)
+
+        outcome = filled(here, on=replace(on, client=slow))
+        assert outcome is not None
+        assert outcome.done
+        assert set(taken) == {None}
+        assert len(taken) == len(box.requests()) > 10
+
+    def test_the_lease_is_renewed_while_much_is_put_in(
+        self, here: Worker, day: Day, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(backfill, "_PAGE", 1)
+        for number in range(4):
+            day.do("company.create", name=f"Company {number}")
+        on, add = ground(here), here.runtime.inbox.add
+        taken: list[object] = []
+
+        def last_long(delivery: Delivery) -> Any:
+            taken.append(on.gaps.take(ACCOUNT, "another"))
+            end_lease(here)
+            return add(delivery)
+
+        monkeypatch.setattr(here.runtime.inbox, "add", last_long)
+        filled(here, on=on)
+        assert taken == [None] * 4
+
+    def test_whoever_has_lost_it_says_so_and_not_that_it_is_filled(
+        self, here: Worker, day: Day, lines: Lines, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        day.do("company.create", name="Cycles")
+        on = ground(here)
+        advance = on.gaps.advance
+
+        def too_late(*given: Any, **more: Any) -> Any:
+            end_lease(here)
+            assert on.gaps.take(ACCOUNT, "another")
+            return advance(*given, **more)
+
+        monkeypatch.setattr(on.gaps, "advance", too_late)
+        assert filled(here, on=on) == Filled(put=1, done=False)
+        assert on.gaps.get(ACCOUNT) is not None
+        assert lines.saying("gap not filled here")
+        assert not lines.saying("gap filled")
 
     def test_what_is_younger_than_the_lag_is_left_for_later(self, here: Worker, day: Day) -> None:
         day.do("lead.create", name="Tandem")
@@ -295,6 +389,41 @@ class TestRefusals:
         assert outcome is not None
         assert (outcome.done, types(here)) == (True, ["company.added"])
         assert [line["what"] for line in lines.saying("not all can be found again")] == ["task"]
+
+    def test_an_account_that_has_not_paid_is_waited_for_also_in_the_middle_of_a_filling(
+        self, here: Worker, box: Sandbox, day: Day, lines: Lines, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        day.do("company.create", name="Cycles")
+        on = ground(here)
+        advance = on.gaps.advance
+
+        def ends(*given: Any, **more: Any) -> Any:
+            box.fault(status=402, path="/api/v4/*", times=500, body='{"title": "Payment Required", "status": 402}')
+            return advance(*given, **more)
+
+        monkeypatch.setattr(on.gaps, "advance", ends)
+        assert filled(here, seconds=4_000, on=on) == Filled()
+        assert on.gaps.get(ACCOUNT) is not None
+        assert lines.saying("gap not filled now")
+        monkeypatch.undo()
+        box.clear_faults()
+        here.runtime.shared.parking.resume(ACCOUNT)
+        assert fill(ground(here), ACCOUNT, "t") == Filled(put=1, done=True)
+        assert types(here) == ["company.added"]
+
+    def test_a_journal_that_does_not_know_a_type_is_asked_for_whole(
+        self, here: Worker, box: Sandbox, day: Day, lines: Lines
+    ) -> None:
+        lead = day.do("lead.create", name="Tandem")
+        day.do("lead.move", id=lead, status_id=142)
+        box.fault(status=400, path="/api/v4/events", times=1, body='{"title": "Bad Request", "status": 400}')
+        outcome = filled(here, seconds=2_000)
+        assert outcome is not None
+        assert (outcome.done, types(here)) == (True, ["lead.added", "lead.status_changed"])
+        typed = ["filter[type]" in unquote(row["query"]) for row in box.requests(path="/api/v4/events")]
+        assert typed == [True, *[False] * (len(typed) - 1)]
+        assert len(lines.saying("journal is asked for whole")) == 1
+        assert not lines.saying("not all can be found again")
 
     def test_an_answer_that_does_not_come_leaves_the_gap_as_it_is(self, here: Worker, box: Sandbox, day: Day) -> None:
         day.do("company.create", name="Cycles")

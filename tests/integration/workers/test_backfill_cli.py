@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -11,6 +12,7 @@ from kommo.errors import SettingsError
 from kommo.store.gaps import Gaps
 from kommo.store.inbox import Inbox
 from kommo.store.keys import Keys
+from kommo.store.limiter import Limiter
 from kommo.store.server import PrivateServer
 from sandbox import Sandbox
 from sandbox.control.commands import run as happen
@@ -75,6 +77,21 @@ def test_where_kommo_does_not_answer_the_rest_is_left_to_the_chores(run: Run, re
     box.fault(status=500, path="/api/v4/companies*", times=100)
     assert "The chores go on" in run("--since", "1h").output
     assert Gaps(redis, Keys()).get(ACCOUNT) is not None
+
+
+@pytest.mark.usefixtures("company")
+def test_its_calls_come_behind_what_somebody_waits_for(run: Run, box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[int] = []
+    acquire = Limiter.acquire
+
+    def noted(*given: Any, **more: Any) -> Any:
+        starts.append(more["head_start_ms"])
+        return acquire(*given, **more)
+
+    monkeypatch.setattr(Limiter, "acquire", noted)
+    assert run("--since", "1h").exit_code == 0
+    assert starts == [0] * len(box.requests())
+    assert starts
 
 
 @pytest.mark.parametrize("given", [("--since", "10s"), ("--since", "1h", "--until", "2h")], ids=["young", "backwards"])

@@ -16,6 +16,7 @@ from kommo.cli.moments import milliseconds
 from kommo.errors import KommoError
 from kommo.hooks.normalise import normalise
 from kommo.store.dead import DeadLetter, DeadLetters
+from kommo.store.fleet import Fleet
 from kommo.store.inbox import Inbox
 from kommo.store.keys import Keys
 from kommo.store.lanes import Lanes
@@ -23,6 +24,7 @@ from kommo.store.outbox import Outbox
 from kommo.store.server import PrivateServer
 from tests.integration.workers.logs import logging_restored
 from tests.integration.workers.working import lead_added
+from workers.cli import dead as dead_commands
 from workers.cli.dead import dead
 
 HOUR = timedelta(hours=1)
@@ -150,6 +152,54 @@ class TestList:
         assert ("e0." in text, "e1." in text, "e2." in text) == (True, True, False)
         assert "more than these 2" in text
         assert "3 dead letters" in text
+
+    def test_an_error_that_utf_8_has_no_bytes_for_comes_out_as_json_writes_it(self, run: Run, bury: Bury) -> None:
+        bury(a_step(error="half a pair: \ud83d"))
+        assert json.loads(run("list", "--json").text)["error"] == "half a pair: \ud83d"
+        assert json.loads(run("show", "e1", "--json").text)["error"] == "half a pair: \ud83d"
+
+    def test_in_a_pipe_the_lines_are_wide_enough_for_an_id(
+        self, run: Run, bury: Bury, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("COLUMNS")
+        letter = bury(a_step(id=f"{'5f' * 16}.shop.won"))
+        (row,) = (line for line in run("list").text.splitlines() if letter.id in line)
+        assert "attempts_exhausted" in row
+
+    def test_json_is_printed_while_it_is_read(self, run: Run, bury: Bury, monkeypatch: pytest.MonkeyPatch) -> None:
+        for number in range(250):
+            bury(a_step(number))
+        read: list[int] = []
+        records = DeadLetters._records
+
+        def noted(self: DeadLetters, keys: Any) -> Any:
+            read.append(len(printed))
+            return records(self, keys)
+
+        printed: list[object] = []
+        echo = dead_commands.echo_json
+        monkeypatch.setattr(DeadLetters, "_records", noted)
+        monkeypatch.setattr(dead_commands, "echo_json", lambda what: printed.append(what) or echo(what))
+        assert len(run("list", "--json", "--limit", "1000").text.splitlines()) == 250
+        assert read == [0, 100, 200]
+
+    @pytest.mark.parametrize("command", [("list",), ("list", "--json"), ("retry", "--yes"), ("drop", "--yes")])
+    def test_a_handler_that_nobody_knows_is_a_mistake(
+        self, run: Run, bury: Bury, redis: Redis, command: tuple[str, ...]
+    ) -> None:
+        bury(a_step())
+        ended = run(*command, "--handler", "shop.wonn")
+        assert ended.status == 1
+        assert "no dead letter is of a handler shop.wonn" in ended.text
+        assert left(redis) == ["e1.shop.won"]
+
+    def test_one_that_a_worker_knows_or_that_has_letters_of_another_time_is_none(
+        self, run: Run, bury: Bury, redis: Redis
+    ) -> None:
+        Fleet(redis).announce("p", {"lanes": 1}, ["shop.new"], sweep_ms=1)
+        bury(a_step(), ago=3 * HOUR)
+        assert run("retry", "--handler", "shop.new", "--yes") == Ended(0, "Put back: 0 of 0.\n")
+        assert run("retry", "--handler", "shop.won", "--since", "1h", "--yes") == Ended(0, "Put back: 0 of 0.\n")
 
     def test_json_is_an_object_a_line(self, run: Run, bury: Bury) -> None:
         bury(a_step())
@@ -308,4 +358,4 @@ class TestDrop:
         assert Lanes(redis, keys).take(7, "t").leases == []
 
     def test_of_nothing_there_is_nothing_to_ask(self, run: Run) -> None:
-        assert run("drop", "--handler", "shop.won") == Ended(0, "Dropped: 0 of 0.\n")
+        assert run("drop", "--reason", "crashed") == Ended(0, "Dropped: 0 of 0.\n")

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from asyncio import CancelledError
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -23,6 +24,7 @@ from kommo.errors import (
     ServerError,
     Unauthorized,
     Unreachable,
+    named,
 )
 from kommo.hooks.events import Event
 from kommo.router import Router
@@ -248,13 +250,16 @@ class TestGivingUp:
         assert 299.5 <= (here.due_in("lanes", LANE) or 0) <= 301.1
 
 
-def test_a_handler_that_leaves_with_sys_exit_has_failed_and_the_worker_goes_on(worker: MakeWorker) -> None:
-    script = Script(SystemExit("enough"))
+@pytest.mark.parametrize("error", [SystemExit("enough"), CancelledError("enough")], ids=named)
+def test_a_handler_that_leaves_with_what_is_no_exception_by_its_class_has_failed_and_the_worker_goes_on(
+    worker: MakeWorker, error: BaseException
+) -> None:
+    script = Script(error)
     one = worker(one_handler(script, attempts=1))
     one.come(1)
     run(one.runtime)
     (letter,) = one.dead()
-    assert (letter.reason, letter.error) == ("attempts_exhausted", "SystemExit: enough")
+    assert (letter.reason, letter.error) == ("attempts_exhausted", f"{type(error).__name__}: enough")
 
 
 def test_a_step_that_retries_in_vain_says_what_was_wrong_with_its_wait(worker: MakeWorker) -> None:

@@ -1,20 +1,24 @@
 """Steps whose process ended while others ran in it: who did it is found out one by one, and nobody else pays."""
 
 import threading
+import time
+from contextlib import ExitStack
 from functools import partial
 
 import pytest
 
+from kommo.errors import StoreUnavailable
 from kommo.hooks.events import Event
 from kommo.store.chains import Lease
 from tests.integration.workers.logs import Lines
 from tests.integration.workers.test_run import Death, Script, one_handler
 from tests.integration.workers.working import ACCOUNT, MakeWorker, Worker
 from tests.waiting import wait_for
+from workers import patience, suspects
 from workers import run as run_module
-from workers import suspects
 from workers.loop import Loop, serve_accounts
 from workers.run import run
+from workers.solitude import Claim, Solitude
 from workers.suspects import run_apart
 
 
@@ -117,6 +121,89 @@ def test_a_slow_suspect_does_not_hold_up_the_others_for_ever_and_loses_its_mark_
     with pytest.raises(Death):
         run(here.runtime)
     assert crashes_of(here) == {1: (2, 0)}
+
+
+def test_a_suspect_that_hangs_while_redis_is_away_does_not_keep_the_process_closed(
+    worker: MakeWorker, monkeypatch: pytest.MonkeyPatch, lines: Lines
+) -> None:
+    monkeypatch.setattr(suspects, "APART_SECONDS", 0.05)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.2)
+
+    def hang(_: object) -> None:
+        wait_for(here.runtime.solitude.is_open, what="the others are let in")
+        let_in.append(1)
+
+    let_in: list[int] = []
+    here = worker(one_handler(Script(hang)))
+    left_by_the_dead(here, 1)
+    mark = here.runtime.lanes.mark
+
+    def away(lease: Lease, *, alone: bool) -> bool:
+        if not alone:
+            raise StoreUnavailable("away")
+        return mark(lease, alone=alone)
+
+    monkeypatch.setattr(here.runtime.lanes, "mark", away)
+    run(here.runtime)
+    assert let_in == [1]
+    assert lines.saying("a step is no longer alone, and still marked so")
+
+
+def test_nobody_gets_in_between_when_a_suspect_stops_waiting_and_runs_in_company(
+    worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suspects, "APART_SECONDS", 0.05)
+    alone: list[bool] = []
+
+    def handle(_: object) -> None:
+        let_go.set()
+        thread.join()
+        (rival,) = rivals
+        assert rival is not None
+        alone.append(rival.alone_within(0, unless=lambda: False))
+
+    here = worker(one_handler(Script(handle)))
+    left_by_the_dead(here, 1)
+    let_go, end, claims = threading.Event(), Solitude.end, ExitStack()
+    rivals: list[Claim | None] = []
+
+    def end_and_be_overtaken(solitude: Solitude, claim: Claim) -> None:
+        end(solitude, claim)
+        monkeypatch.setattr(Solitude, "end", end)
+        rivals.append(claims.enter_context(solitude.claiming()))
+
+    def neighbour() -> None:
+        with here.runtime.solitude.together(within=0):
+            let_go.wait(10)
+
+    thread = threading.Thread(target=neighbour)
+    thread.start()
+    wait_for(lambda: here.runtime.solitude._inside, what="the neighbour runs")
+    monkeypatch.setattr(Solitude, "end", end_and_be_overtaken)
+    run(here.runtime)
+    claims.close()
+    assert alone == [False]
+
+
+def test_after_one_suspect_it_is_the_others_turn_and_the_next_suspect_is_not_counted(worker: MakeWorker) -> None:
+    script = Script()
+    here = worker(one_handler(script))
+    left_by_the_dead(here, 1)
+    here.come(2)
+    with here.runtime.solitude.claiming():
+        time.sleep(0.5)  # the suspect before it
+    run(here.runtime)
+    assert [event.entity_id for event in script.calls] == [2]
+    assert crashes_of(here) == {1: (1, 0)}
+    wait_for(lambda: run_again(here) == 2, what="its turn comes")
+    assert [event.entity_id for event in script.calls] == [2, 1]
+
+
+def run_again(worker: Worker) -> int:
+    """Run what had to wait, and say how many steps are done."""
+    worker.pass_time("lanes")
+    run(worker.runtime)
+    return worker.stats()["steps_done"]
 
 
 def test_who_comes_back_late_and_alive_is_forgiven(worker: MakeWorker, lines: Lines) -> None:

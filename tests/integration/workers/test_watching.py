@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from kommo.store.account import Account
 from kommo.store.accounts import Accounts
 from kommo.store.answers import Answers
 from kommo.store.gaps import Gap, Gaps
+from kommo.store.limiter import Limiter
 from kommo.store.vault import new_key
 from kommo.store.watch import Watch, Watched
 from kommo.variables import ALL_WEBHOOK_EVENTS, Secret
@@ -21,6 +23,7 @@ from sandbox.subscriptions import Webhook
 from tests.integration.workers.flushing import FAST
 from tests.integration.workers.logs import Lines
 from tests.integration.workers.working import ACCOUNT, MakeWorker, Worker
+from workers import watching
 from workers.watching import AFTER_SECONDS, BEFORE_AWAY_SECONDS, BEFORE_SECONDS, Watching
 
 PUBLIC = "https://hooks.example.org"
@@ -324,10 +327,78 @@ class TestAccounts:
         registered(box)
         assert [look.at(0).look_at_all(), look.at(1).look_at_all()] == [1, 0]
 
+    def test_with_more_accounts_than_seconds_each_waits_for_one_a_second(
+        self, look: Look, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        registered(box)
+        monkeypatch.setattr(watching, "LOOK_SECONDS", 2)
+        look()
+        (key,) = look.runtime.redis.keys("*:webhook:turn:look:*")
+        assert look.runtime.redis.ttl(key) <= 2
+        monkeypatch.setattr(watching, "_served", lambda _: [ACCOUNT, *range(1, 600)])
+        monkeypatch.setattr(Watching, "look", lambda *_: None)
+        look()
+        assert look.runtime.redis.ttl(key) > 590
+
+    def test_a_round_ends_with_its_budget_and_the_next_one_begins_with_those_that_were_left(
+        self, look: Look, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looked: list[int] = []
+        monkeypatch.setattr(watching, "_served", lambda _: [1, 2, 3, 4, 5])
+        monkeypatch.setattr(watching, "ROUND_BUDGET_SECONDS", 25.0)
+        now = iter(range(0, 1000, 10))
+        monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
+        monkeypatch.setattr(Watching, "look", lambda _, account: looked.append(account))
+        for later in (300, 600, 900):
+            look(later)
+        assert looked == [1, 2, 3, 4, 5, 1]
+
+    def test_one_process_goes_round_at_a_time(self, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+        at_once: list[int] = []
+        monkeypatch.setattr(watching, "_served", lambda _: [1, 2])
+        monkeypatch.setattr(Watching, "look", lambda *_: at_once.append(look.at(0).look_at_all()))
+        assert look.at(0).look_at_all() == 2
+        assert at_once == [0, 0]
+
+    def test_looks_come_behind_what_somebody_waits_for(
+        self, look: Look, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hook = registered(box)
+        hook.disabled = True
+        starts: list[Any] = []
+        acquire = Limiter.acquire
+        monkeypatch.setattr(
+            Limiter, "acquire", lambda *given, **more: starts.append(more["head_start_ms"]) or acquire(*given, **more)
+        )
+        look()
+        assert posts(box) == 1
+        assert starts == [0, 0, 0]
+
     def test_a_worker_that_stops_looks_no_further(self, look: Look, box: Sandbox) -> None:
         look.runtime.stopping.set()
         assert look.at(0).look_at_all() == 0
         assert box.requests() == []
+
+
+class TestElsewhere:
+    def test_a_webhook_of_ours_that_leads_to_another_host_is_told_of_once_a_day_without_its_proof(
+        self, look: Look, box: Sandbox, lines: Lines
+    ) -> None:
+        registered(box)
+        registered(box, destination=webhook_url("https://green.example.org", "s", "c", ACCOUNT))
+        look()
+        look.runtime.redis.delete(*look.runtime.redis.keys("*:webhook:turn:look:*"))
+        look.at(300).look(ACCOUNT)
+        (said,) = lines.saying("a webhook of ours leads to another address as well")
+        assert (said["level"], said["account"]) == ("warning", ACCOUNT)
+        assert said["destinations"] == ["https://green.example.org"]
+        assert "remove it" in said["remedy"]
+
+    def test_one_of_anybody_else_is_not(self, look: Look, box: Sandbox, lines: Lines) -> None:
+        registered(box)
+        registered(box, destination="https://green.example.org/webhooks/")
+        look()
+        assert not lines.saying("a webhook of ours leads to another address as well")
 
 
 class TestTimesWithoutAReceiver:

@@ -8,10 +8,11 @@ from redis import Redis
 from kommo.router import Router
 from kommo.settings import Settings
 from kommo.store.connection import now_ms
-from kommo.store.dead import DeadLetter, DeadLetters
+from kommo.store.dead import DeadLetter
 from kommo.store.inbox import Delivery
 from kommo.store.keys import Keys
 from kommo.variables import Secret
+from tests.buried import letters
 from workers.drain import drain
 from workers.keeper import Keeper
 from workers.runtime import Gates, Runtime, capacity_of_threads
@@ -61,7 +62,7 @@ class Worker:
         drain(self.runtime)
 
     def dead(self, account: int = ACCOUNT) -> list[DeadLetter]:
-        return list(DeadLetters(self.runtime.redis, self.runtime.keys).list(account))
+        return letters(self.runtime.redis, self.runtime.keys, account)
 
     def pass_time(self, queue: str, account: int = ACCOUNT) -> None:
         """Let every wait of a queue be over, leases included."""

@@ -94,3 +94,38 @@ class TestSight:
     def test_what_is_wanted_and_does_not_come_is_named(self) -> None:
         seen = sight([webhook(self.URL, "add_lead")], ADDRESS)
         assert seen.lacking(["add_lead", "add_task", "note_lead"]) == ("add_task", "note_lead")
+
+
+class TestElsewhere:
+    @pytest.mark.parametrize(
+        ("destination", "named"),
+        [
+            (f"https://green.example.org/webhooks/77/{NEW}/", "https://green.example.org"),
+            (f"https://green.example.org:8443/in/webhooks/77/?signature={OLD}", "https://green.example.org:8443/in"),
+            (f"https://hooks.example.org/before/webhooks/77/{OLD}", "https://hooks.example.org/before"),
+            (f"https://user:pass@green.example.org/webhooks/77/{NEW}/", "https://green.example.org"),
+        ],
+    )
+    def test_a_receiver_that_is_not_this_one_is_named_without_the_proof(self, destination: str, named: str) -> None:
+        rows = [webhook(destination, "add_lead"), webhook(ADDRESS.url, "add_lead")]
+        assert sight(rows, ADDRESS) == Sight(ADDRESS.url, True, frozenset({"add_lead"}), (named,))
+        assert sight(rows[:1], ADDRESS) == Sight(elsewhere=(named,))
+
+    @pytest.mark.parametrize(
+        "row",
+        [
+            webhook(f"https://green.example.org/webhooks/77/{'0' * 64}/", "add_lead"),
+            webhook(f"https://green.example.org/webhooks/78/{NEW}/", "add_lead"),
+            webhook("https://green.example.org/other", "add_lead"),
+            webhook("https://[broken", "add_lead"),
+            webhook(f"https://green.example.org/webhooks/77/{NEW}/", "add_lead", disabled=True),
+            webhook(ADDRESS.url, "add_lead"),
+        ],
+        ids=["no proof", "another account", "a stranger", "no URL", "switched off", "this one"],
+    )
+    def test_others_are_not(self, row: dict[str, Any]) -> None:
+        assert sight([row], ADDRESS).elsewhere == ()
+
+    @pytest.mark.parametrize("address", [Address(77, "", (NEW,)), Address(77, BASE, ())])
+    def test_who_does_not_know_its_own_address_or_secret_names_none(self, address: Address) -> None:
+        assert address.elsewhere(f"https://green.example.org/webhooks/77/{NEW}/") == ""

@@ -208,7 +208,7 @@ class TestTogether:
     def test_takes_a_batch_in_one_piece(self) -> None:
         pieces: list[list[int]] = []
 
-        def write(items: Sequence[int]) -> Sequence[int]:
+        def write(items: Sequence[int], _ends: float) -> Sequence[int]:
             pieces.append(list(items))
             return [item * 10 for item in items]
 
@@ -220,20 +220,21 @@ class TestTogether:
     def test_writes_as_many_at_a_time_as_are_not_too_much(self) -> None:
         pieces: list[list[int]] = []
 
-        def write(items: Sequence[int]) -> Sequence[int]:
+        def write(items: Sequence[int], _ends: float) -> Sequence[int]:
             pieces.append(list(items))
             return items
 
         together: Together[int, int] = Together(write, weight=lambda item: item, most=10)
+        items = [4, 6, 1, 30, 2, 3]
 
-        assert together.write_all([4, 6, 1, 30, 2, 3]) == [4, 6, 1, 30, 2, 3]
+        assert run_together([lambda n=n: together.put(n, seconds=1) for n in items]) == items
         assert pieces == [[4, 6], [1], [30], [2, 3]]
 
     def test_does_not_try_the_rest_after_a_failure(self) -> None:
         away = StoreUnavailable("away")
         pieces: list[list[int]] = []
 
-        def write(items: Sequence[int]) -> Sequence[int]:
+        def write(items: Sequence[int], _ends: float) -> Sequence[int]:
             pieces.append(list(items))
             if 2 in items:
                 raise away

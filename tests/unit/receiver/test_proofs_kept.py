@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kommo.errors import SignatureError, StoreUnavailable
+from kommo.errors import SignatureError
 from kommo.hooks.signature import url_signature
 from kommo.store.proofs import Proof
-from receiver.proofs_kept import KeptProofs
+from receiver.proofs_kept import KeptProofs, NothingKept
 from tests.integration.workers.logs import logged
 from tests.waiting import wait_for
 
@@ -60,11 +60,11 @@ def test_anything_else_is_refused(kept: KeptProofs, folder: Path, wrong: str) ->
 
 
 def test_of_an_account_that_was_never_noted_nothing_can_be_said(kept: KeptProofs, folder: Path) -> None:
-    with pytest.raises(StoreUnavailable, match="account 9"):
+    with pytest.raises(NothingKept, match="account 9"):
         kept.verify(9, signature(ONE, 9))
     kept.note(7, ONE)
     written(folder, 7)
-    with pytest.raises(StoreUnavailable, match="account 9"):
+    with pytest.raises(NothingKept, match="account 9"):
         kept.verify(9, signature(ONE, 9))
 
 
@@ -136,7 +136,7 @@ def test_a_file_that_nobody_can_read_holds_nothing_and_is_written_anew(
 ) -> None:
     folder.mkdir()
     (folder / "proofs.json").write_text(text)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(NothingKept):
         kept.verify(7, signature(ONE, 7))
     kept.note(7, ONE)
     wait_for(lambda: (folder / "proofs.json").read_text() != text, what="it is written anew")
@@ -152,3 +152,24 @@ def test_a_folder_that_cannot_be_written_is_told_of_and_tried_again(tmp_path: Pa
         (tmp_path / "spool").unlink()
         written(tmp_path / "spool", 7)
     kept.verify(7, signature(ONE, 7))
+
+
+def test_the_file_is_read_once_for_all_deliveries_and_again_when_it_is_another_one(
+    kept: KeptProofs, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.note(7, ONE)
+    written(folder, 7)
+    later = KeptProofs(folder)
+    later.verify(7, signature(ONE, 7))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", lambda _path: pytest.fail("read again"))
+        for _ in range(3):
+            later.verify(7, signature(ONE, 7))
+            with pytest.raises(NothingKept):
+                later.verify(8, signature(OTHER, 8))
+    kept.note(8, OTHER)
+    written(folder, 7, 8)
+    later.verify(8, signature(OTHER, 8))
+    (folder / "proofs.json").unlink()
+    with pytest.raises(NothingKept):
+        later.verify(7, signature(ONE, 7))

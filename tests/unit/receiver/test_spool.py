@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from kommo.errors import StoreUnavailable
+from kommo.errors import KommoError, StoreUnavailable
 from kommo.store.inbox import Delivery
 from receiver.segments import Piece, segments
 from receiver.spool import Spool
 from tests.integration.workers.logs import Lines, logged
+from tests.unit.receiver.test_batches import run_together
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -278,6 +279,69 @@ class TestADiskThatCannotBeWritten:
         assert ids(folder) == ["d000001", "d000003", "d000004"]
         assert all(piece.record for piece in pieces(folder))
 
+    def test_after_a_failed_write_nothing_is_written_to_that_file_again(
+        self, spool: Spool, folder: Path, full: Callable[[int], None]
+    ) -> None:
+        """Joined writes end half-way, and a drainer that looks in between has read the first of them."""
+        spool.put(delivery(1), begin=True)
+        full(6000)
+        with pytest.raises(StoreUnavailable):
+            spool.put(delivery(2, b"x" * 9000), begin=True)
+        full(resource.RLIM_INFINITY)
+        spool.put(delivery(3), begin=True)
+        assert [segment.number for segment in segments(folder, all_closed=True)] == [1, 2]
+
+    def test_what_is_answered_after_a_failed_write_is_drained_though_the_failed_one_was_drained_as_well(
+        self, spool: Spool, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spool.put(delivery(1), begin=True)
+        drained: list[str] = []
+        sync = os.fsync
+
+        def drain() -> None:
+            for segment in segments(folder, all_closed=False):
+                found = list(segment.pieces())
+                drained.extend(piece.record.delivery.id for piece in found if piece.record)
+                if found:
+                    segment.settle(found)
+
+        def fail_after_a_drain(_file: int) -> None:
+            monkeypatch.setattr(os, "fsync", sync)
+            drain()
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(os, "fsync", fail_after_a_drain)
+        with pytest.raises(StoreUnavailable):
+            spool.put(delivery(2, b"x" * 5000), begin=True)
+        spool.put(delivery(3), begin=True)
+        spool.put(delivery(4, b"x" * 3000), begin=True)
+        drain()
+        assert drained == ["d000001", "d000002", "d000003", "d000004"]
+        assert all(segment.finish() for segment in segments(folder, all_closed=True))
+
+    def test_a_disk_that_stays_full_does_not_fill_the_folder_with_files(
+        self, spool: Spool, folder: Path, full: Callable[[int], None]
+    ) -> None:
+        spool.put(delivery(1), begin=True)
+        full(2000)
+        for number in range(20):
+            with pytest.raises(StoreUnavailable):
+                spool.put(delivery(number, b"x" * 5000), begin=True)
+        assert len(segments(folder, all_closed=True)) == 1
+        full(resource.RLIM_INFINITY)
+        spool.put(delivery(2), begin=True)
+        assert ids(folder) == ["d000001", "d000002"]
+
+    def test_a_file_that_its_writer_has_taken_away_meanwhile_is_an_empty_one(self, spool: Spool, folder: Path) -> None:
+        spool.put(delivery(1), begin=True)
+        (segment,) = segments(folder, all_closed=True)
+        found = list(segment.pieces())
+        segment.path.unlink()
+        segment.settle(found)
+        assert list(segment.pieces()) == []
+        assert segment.finish()
+        assert list(folder.glob("*.spool")) == []
+
     def test_a_file_that_cannot_even_be_begun_is_not_left_behind(
         self, spool: Spool, folder: Path, full: Callable[[int], None]
     ) -> None:
@@ -297,6 +361,73 @@ class TestADiskThatCannotBeWritten:
         with pytest.raises(StoreUnavailable, match="KOMMO_SPOOL_DIR"):
             spool.check()
         assert list(folder.iterdir()) == []
+
+
+class TestSeveralWritersOfOneProcess:
+    """Threads, and requests that one thread runs side by side, which do not wait in the threads' row."""
+
+    def test_a_write_that_fails_takes_back_nothing_of_another_one(
+        self, spool: Spool, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spool.put(delivery(1), begin=True)
+        under_way, go_on, sync = threading.Event(), threading.Event(), os.fsync
+
+        def fail_when_told(_file: int) -> None:
+            monkeypatch.setattr(os, "fsync", sync)
+            under_way.set()
+            go_on.wait(10)
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", fail_when_told)
+        with ThreadPoolExecutor(2) as threads:
+            failing = threads.submit(spool.put, delivery(2), begin=True)
+            under_way.wait(10)
+            other = threads.submit(run_together, [lambda: spool.put(delivery(3), begin=True)])
+            wait_for(lambda: other.done() or spool._writing.locked(), what="the other one has come")
+            go_on.set()
+            assert other.result(10) == [True]
+            with pytest.raises(StoreUnavailable):
+                failing.result(10)
+        assert ids(folder) == ["d000001", "d000003"]
+
+    def test_whoever_waits_too_long_for_another_write_is_told(self, spool: Spool, folder: Path) -> None:
+        spool.put(delivery(1), begin=True)
+        with spool._writing:
+            (outcome,) = run_together([lambda: spool.put(delivery(2), begin=True)])
+        assert isinstance(outcome, StoreUnavailable)
+        assert "KOMMO_SPOOL_DIR" in str(outcome)
+        assert run_together([lambda: spool.put(delivery(3), begin=True)]) == [True]
+        assert ids(folder) == ["d000001", "d000003"]
+
+    def test_what_all_of_them_were_answered_is_there_once_over_many_changes_of_the_file(self, folder: Path) -> None:
+        spool = Spool(folder, segment_bytes=2000)
+        answered: list[int] = []
+        meeting = threading.Barrier(4)
+
+        def put(number: int) -> None:
+            try:
+                spool.put(delivery(number, b"x" * 300), begin=True)
+            except KommoError:
+                return
+            answered.append(number)
+
+        def alone(first: int) -> None:
+            meeting.wait(10)
+            for number in range(first, first + 100):
+                put(number)
+
+        def side_by_side(first: int) -> None:
+            meeting.wait(10)
+            for number in range(first, first + 100, 4):
+                failed = run_together([lambda one=one: put(one) for one in range(number, number + 4)])
+                assert failed == [None] * 4
+
+        with ThreadPoolExecutor(4) as threads:
+            writers = [threads.submit(alone, 0), threads.submit(alone, 100)]
+            writers += [threads.submit(side_by_side, 200), threads.submit(side_by_side, 300)]
+        assert [writer.exception() for writer in writers] == [None] * 4
+        assert sorted(answered) == list(range(400))
+        assert sorted(ids(folder)) == [f"d{number:06}" for number in range(400)]
 
 
 class TestTheGate:

@@ -1,6 +1,7 @@
 """Threads that write together: who writes, what each is told, and that nobody waits for ever."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -17,12 +18,15 @@ class Disk:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.writers: list[int] = []
+        #: How many seconds each write was given.
+        self.seconds: list[float] = []
         self.door = threading.Event()
         self.door.set()
         self.error: Exception | None = None
 
-    def write(self, items: Sequence[int]) -> Sequence[int | Exception]:
+    def write(self, items: Sequence[int], ends: float) -> Sequence[int | Exception]:
         self.batches.append(list(items))
+        self.seconds.append(ends - time.monotonic())
         self.writers.append(threading.get_ident())
         self.door.wait(10)
         if self.error:
@@ -149,3 +153,68 @@ def test_many_threads_get_every_item_written_once(disk: Disk, together: Together
     assert answers == [item * 10 for item in range(1, 2001)]
     assert sorted(item for batch in disk.batches for item in batch) == list(range(1, 2001))
     assert together._writing == 0
+
+
+class TestTheTimeOfAWrite:
+    def test_is_that_of_who_comes_alone(self, disk: Disk, together: Together[int, int]) -> None:
+        together.put(1, seconds=3)
+        assert disk.seconds == [pytest.approx(3, abs=0.5)]
+
+    def test_is_what_is_left_to_the_one_of_several_that_has_the_least(
+        self, disk: Disk, together: Together[int, int], put: Put
+    ) -> None:
+        answers = stuck(disk, together, put, 1, 2, seconds=8)
+        answers.append(put(3, 4))
+        waiting(together, 2)
+        disk.door.set()
+        assert [answer.result(5) for answer in answers] == [10, 20, 30]
+        assert disk.seconds[1] == pytest.approx(4, abs=1)
+
+    @pytest.mark.parametrize("seconds", [0.0, -1.0])
+    def test_is_never_nothing(self, disk: Disk, together: Together[int, int], seconds: float) -> None:
+        assert together.put(1, seconds=seconds) == 10
+        assert disk.seconds == [pytest.approx(0.1, abs=0.09)]
+
+    def test_that_is_over_lets_nobody_wait_in_the_row(self, disk: Disk, together: Together[int, int], put: Put) -> None:
+        (first,) = stuck(disk, together, put, 1)
+        with pytest.raises(StoreUnavailable):
+            together.put(2, seconds=-0.5)
+        disk.door.set()
+        assert first.result(5) == 10
+
+
+class TestABatch:
+    """Items that requests of one thread bring together, each with the time at which it has to be done."""
+
+    def batch(self, *items: int, seconds: float = 5.0) -> list[tuple[int, float]]:
+        return [(item, time.monotonic() + seconds) for item in items]
+
+    def test_is_cut_where_it_is_too_much_at_once(self, disk: Disk, together: Together[int, int]) -> None:
+        assert together.write_all(self.batch(60, 40, 1, 500, 2, 98)) == [600, 400, 10, 5000, 20, 980]
+        assert disk.batches == [[60, 40], [1], [500], [2, 98]]
+
+    def test_has_one_deadline_for_all_its_parts(self, disk: Disk, together: Together[int, int]) -> None:
+        late = time.monotonic() + 9
+        together.write_all([(100, late), (100, time.monotonic() + 3), (100, late)])
+        assert disk.seconds == [pytest.approx(3, abs=0.5)] * 3
+
+    def test_has_a_moment_even_if_it_has_waited_for_longer_than_it_may(
+        self, disk: Disk, together: Together[int, int]
+    ) -> None:
+        assert together.write_all(self.batch(1, 2, seconds=-1)) == [10, 20]
+        assert disk.seconds == [pytest.approx(0.1, abs=0.09)]
+
+    def test_whose_time_is_over_half_way_fails_for_the_rest_without_another_try(self) -> None:
+        tried: list[int] = []
+
+        def write(items: Sequence[int], ends: float) -> Sequence[int]:
+            tried.extend(items)
+            if len(tried) == 2:
+                wait_for(lambda: time.monotonic() > ends, what="the time is over")
+            return items
+
+        slow: Together[int, int] = Together(write, weight=abs, most=1)
+        *done, third, fourth = slow.write_all(self.batch(1, 2, 3, 4, seconds=0.2))
+        assert (done, tried) == ([1, 2], [1, 2])
+        assert isinstance(third, StoreUnavailable)
+        assert fourth is third

@@ -1,5 +1,8 @@
 """Handlers over their time: given up once, counted when they do not come back, and the end when they are too many."""
 
+from contextlib import ExitStack
+from functools import partial
+
 import pytest
 
 from kommo.errors import StoreUnavailable
@@ -62,6 +65,53 @@ def test_giving_up_is_tried_again_while_redis_is_away() -> None:
     assert answers == []
 
 
+def test_while_redis_is_away_one_look_asks_once_and_the_next_begins_with_another() -> None:
+    asked: list[int] = []
+
+    def give_up(number: int, _: str) -> None:
+        asked.append(number)
+        raise StoreUnavailable("away")
+
+    watch = Hanging(99, Solitude())
+    with ExitStack() as handlers:
+        for number in range(13):
+            lease = Lease(1, f"c{number}", "t", 1, 0, 0, 0, b"")
+            handlers.enter_context(watch.timing(Underway(lease, "h", 0.0, partial(give_up, number))))
+        for look in range(1, 14):
+            watch.look()
+            assert len(asked) == look
+    assert sorted(asked) == list(range(13))
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_process_full_of_hanging_handlers_ends_while_redis_is_away_too() -> None:
+    def give_up(_: str) -> None:
+        raise StoreUnavailable("away")
+
+    watch, ended = Hanging(4, Solitude()), list[str]()
+    watch.end = lambda: ended.append("ended")
+    lease = Lease(1, "c", "t", 1, 0, 0, 0, b"")
+    with watch.timing(Underway(lease, "h", 0.0, give_up)), watch.timing(Underway(lease, "h", 0.0, give_up)):
+        watch.look()
+    assert ended == ["ended"]
+
+
+def test_one_that_cannot_be_given_up_at_all_keeps_nobody_else_from_it_and_says_so_once() -> None:
+    def fail(_: str) -> None:
+        raise LookupError("no such field")
+
+    watch = Hanging(9, Solitude())
+    lease = Lease(1, "c", "t", 1, 0, 0, 0, b"")
+    with logged() as lines, ExitStack() as handlers:
+        given_up = list[str]()
+        for give_up in (fail, given_up.append, fail):
+            handlers.enter_context(watch.timing(Underway(lease, "h", 0.0, give_up)))
+        watch.look()
+        watch.look()
+    assert len(given_up) == 1
+    assert len(lines.saying("time is over, and it cannot be noted")) == 2
+
+
 @pytest.mark.parametrize(("loops", "bearable"), [(1, 1), (2, 1), (3, 1), (4, 2), (13, 6)])
 def test_half_of_the_run_loops_may_hang_but_not_the_only_one(loops: int, bearable: int) -> None:
     assert Hanging(loops, Solitude()).bearable == bearable
@@ -99,6 +149,16 @@ def test_who_hangs_is_no_company_for_a_step_that_has_to_be_alone() -> None:
         assert not claim.alone_within(0, unless=lambda: False)
         watch.look()
         assert claim.alone_within(0, unless=lambda: False)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_who_hangs_lets_the_others_in_again() -> None:
+    solitude = Solitude()
+    watch = Hanging(4, solitude)
+    with solitude.claiming(), watch.timing(underway([])):
+        assert not solitude.is_open()
+        watch.look()
+        assert solitude.is_open()
 
 
 def test_a_thread_that_is_gone_is_nowhere() -> None:

@@ -3,11 +3,15 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
+from tests.integration.workers.logs import logged
 from tests.waiting import wait_for
+from workers import leaving
 from workers.guard import Guard, Orphan
 from workers.leaving import Leaving
 
@@ -84,9 +88,42 @@ def test_it_ends_even_if_nothing_can_be_handed_back() -> None:
     process = Process(last=fail)
     process.leaving.begin(at_once=True)
     process.leaving.look()
-    with pytest.raises(OSError, match=r"^$"):
+    with logged() as lines:
         process.pass_seconds(1)
     assert process.did[-1] == "ends 0"
+    assert lines.saying("left without a word")
+
+
+def test_it_ends_even_if_redis_hangs_while_it_hands_back() -> None:
+    answer = threading.Event()
+    process = Process(last=lambda: assert_set(answer))
+    process.leaving.begin()
+    process.leaving.look()
+    began = time.monotonic()
+    with logged() as lines:
+        process.pass_seconds(9)
+    assert time.monotonic() - began < leaving.FAREWELL_SECONDS + 1
+    assert process.did[-1] == "ends 0"
+    assert lines.saying("left without a word")
+    answer.set()
+
+
+def assert_set(answer: threading.Event) -> None:
+    assert answer.wait(30)
+
+
+def test_every_way_to_leave_is_over_within_its_time() -> None:
+    look_seconds = 0.1
+    for seconds, allowed in (
+        (leaving.PATIENCE_SECONDS, 10),
+        (leaving.PARENT_SECONDS, 10),
+        (leaving.AT_ONCE_SECONDS, 2),
+        (leaving.PARENT_AT_ONCE_SECONDS, 2),
+    ):
+        assert seconds + look_seconds + leaving.FAREWELL_SECONDS <= allowed
+    between = look_seconds * 2 + leaving.FAREWELL_SECONDS
+    assert leaving.PATIENCE_SECONDS + between < leaving.PARENT_SECONDS, "children have gone before their parent"
+    assert leaving.AT_ONCE_SECONDS + between < leaving.PARENT_AT_ONCE_SECONDS
 
 
 def test_a_child_with_nothing_to_do_ends_at_the_second_look_that_finds_it_idle() -> None:

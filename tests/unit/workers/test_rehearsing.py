@@ -1,5 +1,6 @@
 """A rehearsal: real handlers and events, calls that are noted instead of sent."""
 
+from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Any
 
@@ -187,8 +188,9 @@ class TestErrors:
         run = rehearsed(act)
         assert (run.ending, run.note) == (ending, note)
 
-    def test_a_handler_that_wants_to_end_the_process_does_not(self) -> None:
+    @pytest.mark.parametrize("error", [SystemExit(3), CancelledError()], ids=repr)
+    def test_what_is_no_exception_by_its_class_is_a_failure_too(self, error: BaseException) -> None:
         def act(kommo: Any) -> None:
-            raise SystemExit(3)
+            raise error
 
         assert rehearsed(act).ending == "failed"

@@ -97,12 +97,88 @@ def test_who_waits_at_the_door_is_let_in_as_soon_as_it_opens() -> None:
     thread.join()
 
 
+def test_who_hangs_while_it_has_the_process_has_it_no_longer() -> None:
+    solitude = Solitude()
+    with solitude.claiming():
+        solitude.forget(threading.get_ident())
+        assert solitude.is_open()
+        with solitude.claiming() as second:
+            assert second is not None
+
+
+def test_who_stays_in_company_is_counted_before_anyone_else_can_claim() -> None:
+    solitude = Solitude()
+    with solitude.claiming() as claim:
+        assert claim is not None
+        with claim.in_company():
+            assert solitude.is_open()
+            with solitude.claiming() as second:
+                assert second is not None
+                assert not second.alone_within(0, unless=never)
+        with solitude.claiming() as third:
+            assert third is not None
+            assert third.alone_within(0, unless=never)
+
+
+class Clock:
+    """Stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def is_given(solitude: Solitude) -> bool:
+    with solitude.claiming() as claim:
+        return claim is not None
+
+
+@pytest.mark.parametrize("seconds", [0.2, 5.0, 640.0])
+def test_between_two_claims_the_process_is_open_for_as_long_as_it_was_claimed(seconds: float) -> None:
+    solitude = Solitude(clock := Clock())
+    with solitude.claiming():
+        clock.now += seconds
+    assert solitude.is_open()
+    clock.now += seconds * 0.99
+    assert not is_given(solitude)
+    assert solitude.is_open(), "who gets nothing keeps nobody out"
+    clock.now += seconds * 0.02
+    assert is_given(solitude)
+
+
+def test_what_ended_early_is_made_up_for_from_its_end() -> None:
+    solitude = Solitude(clock := Clock())
+    with solitude.claiming() as claim:
+        assert claim is not None
+        clock.now += 5
+        claim.end()
+        clock.now += 4
+        assert not is_given(solitude)
+        clock.now += 2
+        assert is_given(solitude)
+
+
+def test_short_claims_follow_each_other_until_they_add_up() -> None:
+    solitude = Solitude(clock := Clock())
+    for _ in range(5):
+        with solitude.claiming() as claim:
+            assert claim is not None
+            clock.now += 0.021
+    assert not is_given(solitude)
+    clock.now += 0.11
+    assert is_given(solitude)
+
+
 def test_a_step_that_hangs_is_no_company() -> None:
     solitude = Solitude()
     with company(solitude), solitude.claiming() as claim:
         assert claim is not None
         for thread in threading.enumerate():
-            solitude.forget(thread.ident or 0)
+            if thread is not threading.current_thread():
+                solitude.forget(thread.ident or 0)
+        assert not solitude.is_open()
         assert claim.alone_within(0, unless=never)
 
 
