@@ -23,7 +23,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -247,17 +247,14 @@ class _Writer:
         A drainer may have read it, and notes then that the file is drained up to there: what was written in its place
         would never be read.
         """
-        try:
+        # What cannot even be taken back is torn, or was answered to nobody.
+        with suppress(OSError):
             if size > START:
                 os.ftruncate(file, size)
             else:
                 # Nothing else is in it, and a disk that stays full would get such a file from every write.
-                self._path.unlink(missing_ok=True)
-        except OSError as error:
-            # What stands there is torn, and was answered to nobody.
-            _log.warning("what could not be written stays in the spool", file=self._path.name, reason=error.strerror)
-        finally:
-            self._leave()
+                self._path.unlink()
+        self._leave()
 
     def _leave(self) -> None:
         file, self._file = self._file, None
