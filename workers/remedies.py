@@ -21,7 +21,8 @@ _OF_STEPS: Final = MappingProxyType(
     {
         "rejected": "The handler has given it up by itself, for the reason above. Mend what it says, then retry.",
         "refused": "Kommo refuses what the handler asks for. Correct the handler or the account, then retry.",
-        "attempts_exhausted": "The handler raised, or ran over its timeout=, every time. Mend it, start the workers with it, then retry.",
+        "attempts_exhausted": "The handler raised, or ran over its timeout=, every time. Mend it, start the workers "
+        "with it, then retry.",
         "crashed": "The handler ended its worker every time it ran alone. Mend it before you retry: it would do so "
         "again.",
         "handler_gone": "Its handler is in none of the workers' modules. Bring it back under this name and retry, or "
