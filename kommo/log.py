@@ -139,6 +139,11 @@ _LAST: Final[Sequence[Processor]] = (
 )
 
 
+def is_wanted(level: int) -> bool:
+    """Say whether a line of this level would be written; for where making one costs too much."""
+    return level >= _OUTPUT.level
+
+
 def configure(*, level: str = "INFO", stream: TextIO | None = None, json: bool | None = None) -> None:
     """Send all logs of this process to `stream` (standard error): JSON unless it is a terminal."""
     out = stream or sys.stderr

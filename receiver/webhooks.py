@@ -15,6 +15,7 @@ import structlog
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
 
+from kommo import log
 from kommo.errors import KommoError, SignatureError, StoreUnavailable
 from kommo.hooks.accounts import accounts_named
 from kommo.hooks.signature import check_digest, verify_account, verify_header
@@ -157,7 +158,8 @@ class Doors:
         taken = self.intake.take(delivery)
         # Of what is new, a worker says `drained`; a line here as well would cost as much as storing it.
         level = logging.DEBUG if taken is Taken.NEW else logging.INFO
-        _log.log(level, "delivery", delivery=delivery.id, account=account_id, bytes=len(body), outcome=taken.value)
+        if log.is_wanted(level):
+            _log.log(level, "delivery", delivery=delivery.id, account=account_id, bytes=len(body), outcome=taken.value)
         return Response(status=200)
 
 
