@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 import click
+from rich.console import Console
 
 from kommo import log
 from kommo.api.address import account_host, api_base
 from kommo.api.calls import Access, FixedAccess
 from kommo.api.tokens.claims import claims_of
 from kommo.cli.desk import Desk, opened, settings_of_environment
-from kommo.cli.screen import console
 from kommo.errors import KommoError, RequestError, SettingsError
 from kommo.store.account import Account
 from kommo.store.accounts import Credentials
@@ -53,7 +53,7 @@ def list_() -> None:
     with opened(settings_of_environment(need=_NEEDED)) as desk:
         table = table_of(desk, now=time.time())
     if table.row_count:
-        console().print(table)
+        Console().print(table)
     else:
         click.echo("No account yet: open /oauth/start, or `kommo accounts add`, or set KOMMO_ACCOUNT_ID and its token.")
 

@@ -9,10 +9,10 @@ import pytest
 from kommo.settings import Settings
 from kommo.store.accounts import Account, Accounts
 from kommo.store.connection import connect
-from kommo.store.dead import DeadLetters
 from kommo.store.keys import Keys
 from kommo.variables import Secret
 from sandbox import Sandbox
+from tests.buried import letters
 from tests.cluster import PrivateCluster
 from tests.scenario.calling import command
 from tests.scenario.fleet import CLIENT, SECRET, Program
@@ -115,8 +115,7 @@ def test_a_node_dies_and_returns_nothing_is_lost_and_the_other_shards_go_on_mean
         program.cluster.wait()
         wait_for(lambda: _all_done(program, ACCOUNTS, UPDATES), seconds=40, what=program.log("one"))
         wait_for(program.settled, seconds=40, what=program.log("one"))
-        letters = DeadLetters(program.redis, program.keys)
-        assert [letter for account in ACCOUNTS for letter in letters.list(account)] == []
+        assert [one for account in ACCOUNTS for one in letters(program.redis, program.keys, account)] == []
     assert _made(kommo) == _tasks(ACCOUNTS, UPDATES)
     assert kommo.peak <= 7
 

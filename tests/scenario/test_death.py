@@ -118,7 +118,8 @@ def test_a_child_killed_within_a_handler_is_made_good() -> None:
     with program() as here:
         here.worker("one", *PREFORK)
         assert here.post(added(1, "sleep 2")) == 200
-        (child,) = wait_for(lambda: here.ran("pids"), what=here.log("one"))
+        wait_for(lambda: here.ran("attempts"), what=here.log("one"))
+        (child,) = here.ran("pids")
         os.kill(int(child), signal.SIGKILL)
         wait_for(here.settled, seconds=30, what=here.log("one"))
         assert here.ran("attempts") == ["sleep 2 1", "sleep 2 2"]
