@@ -13,6 +13,7 @@ from receiver.installs import background as background_module
 from receiver.installs.background import Again, Background, Done
 from receiver.installs.errands import HOLD_SECONDS, Errand, Errands
 from tests.integration.receiver.installs.surroundings import threads_of_errands
+from tests.integration.workers.logs import logged
 from tests.waiting import wait_for
 
 
@@ -191,13 +192,15 @@ class TestInTheBackground:
         def work(_: Errand) -> Done | Again:
             raise ZeroDivisionError
 
-        background = Background(errands, {"test": work})
-        background.accept(errand())
-        wait_for(lambda: (errands.next_in() or 0) > 30)
-        assert errands.look("test:a") is not None
-        errands.finish(errand(), None)
-        background.poke()
-        wait_for(lambda: not threads_of_errands(), what="the thread has ended")
+        with logged() as lines:
+            background = Background(errands, {"test": work})
+            background.accept(errand())
+            wait_for(lambda: (errands.next_in() or 0) > 30)
+            assert errands.look("test:a") is not None
+            errands.finish(errand(), None)
+            background.poke()
+            wait_for(lambda: not threads_of_errands(), what="the thread has ended")
+        assert [line["errand"] for line in lines.saying("errand failed")] == ["test"]
 
     def test_nothing_is_left_open_when_there_is_nothing_left_to_do(self, errands: Errands) -> None:
         rested: list[int] = []
