@@ -151,7 +151,7 @@ class TestInTheBackground:
         for name in "abc":
             errands.add(errand(name))
         Background(errands, {"test": work}).poke()
-        wait_for(lambda: not threads_of_errands())
+        wait_for(lambda: len(done) == 6 and not threads_of_errands())
         assert done == [f"test:{name}" for name in "aabbcc"]
 
     def test_a_process_does_one_at_a_time(self, errands: Errands) -> None:
