@@ -45,6 +45,8 @@ def _cost(size: int, fill: Callable[[Redis, int], None], loop: Callable[[Runtime
     log.configure(level="WARNING")
     with Surroundings() as here:
         fill(here.redis, size)
+        # What was put in at once makes Redis write its file anew, which takes a core and the disk for some seconds.
+        here.wait(lambda: not _rewrites(here.redis), seconds=120, what="Redis has rewritten its file")
         runtime = Runtime.compose(Settings.from_environ(here.environ), router, Gates(capacity_of_threads(4)))
         stop = Timer(_WATCHED, runtime.stopping.set)
         stop.start()
@@ -55,6 +57,11 @@ def _cost(size: int, fill: Callable[[Redis, int], None], loop: Callable[[Runtime
         done = int(here.redis.hget(Keys().stats(ACCOUNT), counter) or 0)
         runtime.close()
     return seconds / done * 1_000_000
+
+
+def _rewrites(redis: Redis) -> bool:
+    persistence: Any = redis.info("persistence")
+    return bool(persistence["aof_rewrite_in_progress"] or persistence["aof_rewrite_scheduled"])
 
 
 def _fill_inbox(redis: Redis, size: int) -> None:
